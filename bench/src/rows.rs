@@ -1,0 +1,221 @@
+//! What is measured: one row each, with the configuration that both servers get.
+
+use crate::backend::Ports;
+use crate::server::Gateway;
+
+/// One thing to measure.
+pub(crate) struct Row {
+    /// The word for it on the command line.
+    pub(crate) name: &'static str,
+    /// The same in a sentence.
+    pub(crate) what: &'static str,
+    /// The path that is asked for.
+    pub(crate) path: &'static str,
+    /// The only right status.
+    pub(crate) status: u16,
+    /// Kept connections that ask at the same time.
+    pub(crate) connections: usize,
+    /// The content of `http`, given who will read it.
+    pub(crate) http: fn(&Setting<'_>) -> String,
+}
+
+/// What a configuration is written for.
+pub(crate) struct Setting<'a> {
+    pub(crate) gateway: &'a Gateway,
+    /// The port to listen on.
+    pub(crate) port: u16,
+    /// Where the services are.
+    pub(crate) backend: &'a Ports,
+}
+
+/// All rows, cheapest first.
+pub(crate) static ALL: &[Row] = &[
+    Row {
+        name: "return",
+        what: "return 200, no upstream",
+        path: "/",
+        status: 200,
+        connections: 64,
+        http: direct,
+    },
+    Row { name: "file", what: "a file of 1 kB", path: "/1k", status: 200, connections: 64, http: files },
+    Row {
+        name: "proxy",
+        what: "a small answer from an upstream",
+        path: "/",
+        status: 200,
+        connections: 64,
+        http: proxy,
+    },
+    Row { name: "auth", what: "auth_request, allowed", path: "/", status: 200, connections: 64, http: auth },
+    Row {
+        name: "refused",
+        what: "auth_request, answered 401",
+        path: "/",
+        status: 401,
+        connections: 64,
+        http: refused,
+    },
+    Row {
+        name: "refused-body",
+        what: "the same, with a body from the auth service",
+        path: "/",
+        status: 401,
+        connections: 64,
+        http: refused_body,
+    },
+    Row {
+        name: "cached",
+        what: "auth_request, answer from proxy_cache",
+        path: "/",
+        status: 200,
+        connections: 64,
+        http: cached,
+    },
+    Row {
+        name: "cached-best",
+        what: "the same, with open_file_cache",
+        path: "/",
+        status: 200,
+        connections: 64,
+        http: cached_best,
+    },
+    Row {
+        name: "body-64k",
+        what: "64 kB from an upstream",
+        path: "/64k",
+        status: 200,
+        connections: 64,
+        http: proxy,
+    },
+    Row {
+        name: "body-1m",
+        what: "1 MB from an upstream",
+        path: "/1m",
+        status: 200,
+        connections: 64,
+        http: proxy,
+    },
+    Row {
+        name: "many",
+        what: "proxy with 1,000 connections",
+        path: "/",
+        status: 200,
+        connections: 1000,
+        http: proxy,
+    },
+    Row {
+        name: "guide",
+        what: "the multi-service configuration, access_log on",
+        path: "/api/service-a",
+        status: 200,
+        connections: 64,
+        http: guide,
+    },
+];
+
+/// To an upstream over kept connections, spelled out for versions of nginx where that is not the default.
+const KEPT: &str = "proxy_http_version 1.1; proxy_set_header Connection \"\";";
+
+fn direct(at: &Setting<'_>) -> String {
+    format!(
+        "access_log off; server {{ listen 127.0.0.1:{}; location / {{ return 200 \"hello\\n\"; }} }}",
+        at.port
+    )
+}
+
+fn files(at: &Setting<'_>) -> String {
+    format!(
+        "access_log off; sendfile on; server {{ listen 127.0.0.1:{}; root {}; }}",
+        at.port, at.backend.files
+    )
+}
+
+fn upstreams(at: &Setting<'_>) -> String {
+    let Ports { service, auth, .. } = at.backend;
+    format!(
+        "access_log off;\n\
+         upstream service {{ server 127.0.0.1:{service}; keepalive 1024; keepalive_requests 1000000000; }}\n\
+         upstream auth {{ server 127.0.0.1:{auth}; keepalive 1024; keepalive_requests 1000000000; }}\n"
+    )
+}
+
+fn proxy(at: &Setting<'_>) -> String {
+    let Setting { port, .. } = at;
+    upstreams(at)
+        + &format!("server {{ listen 127.0.0.1:{port}; {KEPT} location / {{ proxy_pass http://service; }} }}")
+}
+
+fn asking(at: &Setting<'_>, verdict: &str, more: &str) -> String {
+    let Setting { port, .. } = at;
+    upstreams(at)
+        + &format!(
+            "server {{ listen 127.0.0.1:{port};
+    location / {{ auth_request /auth; {KEPT} proxy_pass http://service; }}
+    location = /auth {{
+        internal;
+        {KEPT}
+        proxy_pass http://auth/{verdict};
+        proxy_pass_request_body off;
+        proxy_set_header Content-Length \"\";
+        {more}
+    }}
+}}"
+        )
+}
+
+fn auth(at: &Setting<'_>) -> String {
+    asking(at, "allow", "")
+}
+
+fn refused_body(at: &Setting<'_>) -> String {
+    asking(at, "refuse-with-words", "")
+}
+
+fn refused(at: &Setting<'_>) -> String {
+    asking(at, "refuse", "")
+}
+
+const CACHE: &str = "proxy_cache_path cache keys_zone=decisions:10m;\n";
+const ASK_CACHE: &str =
+    "proxy_cache decisions; proxy_cache_key \"$http_authorization\"; proxy_cache_valid 200 10m;";
+
+fn cached(at: &Setting<'_>) -> String {
+    CACHE.to_owned() + &asking(at, "allow", ASK_CACHE)
+}
+
+fn cached_best(at: &Setting<'_>) -> String {
+    let files = "open_file_cache max=1000 inactive=60s; open_file_cache_valid 60s;";
+    CACHE.to_owned() + &asking(at, "allow", &format!("{ASK_CACHE} {files}"))
+}
+
+/// The guide's configuration with its host names mapped to local ports. Before 1.29.7 nginx opened a connection
+/// for every request unless told otherwise; there it is told, so that keeping connections is not what is measured.
+fn guide(at: &Setting<'_>) -> String {
+    let Setting { gateway, port, backend } = at;
+    let Ports { service, auth, .. } = backend;
+    let (keep, kept) = if gateway.keeps_by_default() { ("", "") } else { ("keepalive 32;", KEPT) };
+    let mut http = format!("    upstream auth_service {{ server 127.0.0.1:{auth}; {keep} }}\n");
+    for name in ["service_a", "service_b", "service_c"] {
+        http += &format!("    upstream {name} {{ server 127.0.0.1:{service}; {keep} }}\n");
+    }
+    http += &format!(
+        "    server {{
+        listen 127.0.0.1:{port};
+        server_name example.com;
+        location /auth {{
+            internal;
+            {kept}
+            proxy_pass http://auth_service/validate;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length \"\";
+            proxy_set_header X-Original-URI $request_uri;
+        }}\n"
+    );
+    for letter in ["a", "b", "c"] {
+        http += &format!(
+            "        location /api/service-{letter} {{ auth_request /auth; {kept} proxy_pass http://service_{letter}; }}\n"
+        );
+    }
+    http + "    }\n"
+}
