@@ -1,0 +1,136 @@
+//! Compares two servers with each other, and one of them with what the case expects.
+
+use crate::case::{Case, Expect, Step};
+use crate::client::Answer;
+use crate::run::Seen;
+
+/// Fails with the first difference between Doorward and nginx.
+pub(crate) fn equal(ours: &Seen, theirs: &Seen) -> Result<(), String> {
+    if let (Some(ours), Some(theirs)) = (&ours.check, &theirs.check) {
+        same("whether -t accepts the configuration", &ours.0.to_string(), &theirs.0.to_string())?;
+        // Doorward may say more than nginx; what nginx says it says too.
+        let missing = theirs.1.iter().find(|line| !ours.1.contains(line));
+        return match missing {
+            Some(line) => Err(difference("what -t says", &ours.1.join("\n"), line)),
+            None => Ok(()),
+        };
+    }
+    for (at, (ours, theirs)) in ours.answers.iter().zip(&theirs.answers).enumerate() {
+        same(&format!("answer {}", at + 1), &show(ours), &show(theirs))?;
+    }
+    same("number of answers", &ours.answers.len().to_string(), &theirs.answers.len().to_string())?;
+    same("ends of connections", &ours.ends.join(" "), &theirs.ends.join(" "))?;
+    for (name, requests) in &theirs.services {
+        let none = Vec::new();
+        let got = ours.services.get(name).unwrap_or(&none);
+        same(&format!("what {name} saw"), &got.join("\n--\n"), &requests.join("\n--\n"))?;
+    }
+    for (name, text) in &theirs.logs {
+        same(name, ours.logs.get(name).map_or("", String::as_str), text)?;
+    }
+    Ok(())
+}
+
+/// Fails with the first expectation of the case that this server does not meet.
+pub(crate) fn expected(case: &Case, seen: &Seen) -> Result<(), String> {
+    for (at, step) in case.steps.iter().enumerate() {
+        let answers = seen.marks.get(at).and_then(|mark| seen.answers.get(..*mark)).unwrap_or_default();
+        match step {
+            Step::Expect(expect) => {
+                let answer = answers.last().ok_or("an expectation before the first answer")?;
+                meets(answer, expect)?;
+            }
+            Step::Saw(name, what) => saw(seen, name, what)?,
+            Step::Log(text) => {
+                let all: String = seen.logs.values().map(String::as_str).collect();
+                holds("the access logs", all.lines(), text)?;
+            }
+            Step::Error(text) => holds("the error log", seen.errors.iter().map(String::as_str), text)?,
+            Step::ConfigError(text) => {
+                let (accepted, lines) = seen.check.as_ref().ok_or("-t was not run")?;
+                if *accepted {
+                    return Err(format!("-t accepts the configuration: {}", lines.join("\n")));
+                }
+                holds("what -t says", lines.iter().map(String::as_str), text)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn meets(answer: &Answer, expect: &Expect) -> Result<(), String> {
+    let shown = show(answer);
+    let (met, what) = match expect {
+        Expect::Status(status) => (answer.status() == Some(*status), format!("status {status}")),
+        Expect::Field(name, value) => {
+            (answer.values(name).any(|own| own == value), format!("field {name}: {value}"))
+        }
+        Expect::NoField(name) => (answer.values(name).next().is_none(), format!("no field {name}")),
+        Expect::Body(body) => {
+            let own = answer.body.strip_suffix(b"\n").unwrap_or(&answer.body);
+            let body = body.strip_suffix(b"\n").unwrap_or(body);
+            (own == body, format!("body {}", String::from_utf8_lossy(body)))
+        }
+        Expect::InBody(part) => (
+            part.is_empty() || answer.body.windows(part.len()).any(|window| window == part),
+            format!("in the body {}", String::from_utf8_lossy(part)),
+        ),
+        Expect::Nothing => (answer.line.is_empty() && answer.body.is_empty(), "no answer".to_owned()),
+    };
+    if met { Ok(()) } else { Err(difference("an answer", &shown, &what)) }
+}
+
+fn saw(seen: &Seen, name: &str, what: &str) -> Result<(), String> {
+    let requests = seen.services.get(name).ok_or(format!("no service {name}"))?;
+    let count = |word: &str| what.strip_suffix(word).and_then(|number| number.trim().parse::<usize>().ok());
+    if what == "nothing" {
+        return same(&format!("what {name} saw"), &requests.join("\n--\n"), "");
+    }
+    if let Some(number) = count("requests") {
+        return same(&format!("requests of {name}"), &requests.len().to_string(), &number.to_string());
+    }
+    if let Some(number) = count("connections") {
+        let own = seen.connections.get(name).copied().unwrap_or(0);
+        return same(&format!("connections of {name}"), &own.to_string(), &number.to_string());
+    }
+    if let Some(absent) = what.strip_prefix('!') {
+        let found = requests.iter().flat_map(|request| request.lines()).find(|line| line.starts_with(absent));
+        return same(&format!("what {name} should not see"), found.unwrap_or(""), "");
+    }
+    let text = requests.join("\n--\n");
+    holds(&format!("what {name} saw"), text.lines(), what)
+}
+
+fn holds<'a>(where_: &str, lines: impl Iterator<Item = &'a str>, text: &str) -> Result<(), String> {
+    let lines: Vec<&str> = lines.collect();
+    if lines.iter().any(|line| line.contains(text)) {
+        return Ok(());
+    }
+    Err(difference(where_, &lines.join("\n"), text))
+}
+
+fn same(what: &str, ours: &str, theirs: &str) -> Result<(), String> {
+    if ours == theirs { Ok(()) } else { Err(difference(what, ours, theirs)) }
+}
+
+fn difference(what: &str, got: &str, wanted: &str) -> String {
+    format!("{what} differs\n--- got\n{}\n--- wanted\n{}", short(got), short(wanted))
+}
+
+fn show(answer: &Answer) -> String {
+    let mut text = answer.line.clone();
+    for (name, value) in &answer.fields {
+        text += &format!("\n{name}: {value}");
+    }
+    text + "\n\n" + &String::from_utf8_lossy(&answer.body) + answer.end
+}
+
+/// A megabyte in a message helps nobody.
+fn short(text: &str) -> String {
+    if text.len() <= 3000 {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(3000).collect();
+    format!("{start}... ({} bytes)", text.len())
+}
