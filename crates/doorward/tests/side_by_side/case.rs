@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::oracle::{Version, version};
 use crate::quoted;
-use crate::script::Script;
 
 /// One case, complete with what it shares with the others of its file.
 #[derive(Clone, Default)]
@@ -86,8 +85,8 @@ impl Case {
             .filter_map(|(name, text)| Some((name.strip_prefix("file ")?.trim(), text.as_str())))
     }
 
-    /// The services that the configuration names, with the answers that the case gives them.
-    pub(crate) fn services(&self) -> Result<BTreeMap<String, Script>, String> {
+    /// The services that the configuration names, each with the text of its script.
+    pub(crate) fn services(&self) -> Vec<(String, &str)> {
         let mut names: BTreeSet<String> = placeholders(&self.configuration())
             .into_iter()
             .filter(|name| !OWN.iter().any(|own| name.starts_with(own)))
@@ -95,11 +94,9 @@ impl Case {
         for section in self.sections.keys() {
             names.extend(section.strip_prefix("upstream ").map(|name| name.trim().to_owned()));
         }
-        let script = |name: String| {
-            let text = self.sections.get(&format!("upstream {name}")).map_or("", String::as_str);
-            Ok((name, Script::read(text)?))
-        };
-        names.into_iter().map(script).collect()
+        let script =
+            |name: &String| self.sections.get(&format!("upstream {name}")).map_or("", String::as_str);
+        names.into_iter().map(|name| (name.clone(), script(&name))).collect()
     }
 
     /// Whether the protocol towards upstreams is written down, so that versions of nginx do not differ in it.

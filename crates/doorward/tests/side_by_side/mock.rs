@@ -12,7 +12,6 @@ use crate::script::{Act, Script};
 
 /// A running service; it listens on a port and on a socket `NAME.sock` in the server's folder.
 pub(crate) struct Mock {
-    pub(crate) port: u16,
     memory: Arc<Memory>,
 }
 
@@ -39,10 +38,13 @@ pub(crate) struct Request {
 }
 
 impl Mock {
-    pub(crate) fn start(name: &str, script: Script, folder: &Path) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    pub(crate) fn start(
+        name: &str,
+        listener: TcpListener,
+        script: Script,
+        folder: &Path,
+    ) -> io::Result<Self> {
         let local = UnixListener::bind(folder.join(format!("{name}.sock")))?;
-        let port = listener.local_addr()?.port();
         let memory = Arc::new(Memory { name: name.to_owned(), script, seen: Mutex::default() });
         // The threads wait for connections until the test program ends; they hold nothing but a port.
         let own = Arc::clone(&memory);
@@ -65,7 +67,7 @@ impl Mock {
                 });
             }
         });
-        Ok(Self { port, memory })
+        Ok(Self { memory })
     }
 
     pub(crate) fn seen(&self) -> Seen {

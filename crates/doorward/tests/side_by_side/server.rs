@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::case::{Case, placeholders};
 use crate::mock::Mock;
+use crate::script::Script;
 
 /// The folder of a case on one side, with everything the configuration names.
 pub(crate) struct Ground {
@@ -29,12 +30,13 @@ impl Ground {
         let folder = TempDir::new()?;
         let at = folder.path().display().to_string();
         fs::create_dir(folder.path().join("logs"))?;
-        let mut mocks = BTreeMap::new();
         let mut values = BTreeMap::from([("dir".to_owned(), at), ("user".to_owned(), owner().to_owned())]);
-        for (name, script) in case.services()? {
-            let mock = Mock::start(&name, script, folder.path())?;
-            values.insert(name.clone(), format!("127.0.0.1:{}", mock.port));
-            mocks.insert(name, mock);
+        let services = case.services();
+        let mut listeners = Vec::new();
+        for (name, _) in &services {
+            let listener = TcpListener::bind(("127.0.0.1", 0))?;
+            values.insert(name.clone(), listener.local_addr()?.to_string());
+            listeners.push(listener);
         }
         let configuration = case.configuration();
         // The listeners of free ports are held together, so that no port is given twice.
@@ -46,7 +48,13 @@ impl Ground {
                 held.push(listener);
             }
         }
-        let ground = Self { folder, mocks, values };
+        let mut ground = Self { folder, mocks: BTreeMap::new(), values };
+        // Only now every address is known, and a script may name them all.
+        for ((name, script), listener) in services.into_iter().zip(listeners) {
+            let script = Script::read(&ground.fill(script))?;
+            let mock = Mock::start(&name, listener, script, ground.folder.path())?;
+            ground.mocks.insert(name, mock);
+        }
         for (name, text) in case.files() {
             ground.write(name, &ground.fill(text))?;
         }
