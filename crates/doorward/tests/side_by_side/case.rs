@@ -99,9 +99,9 @@ impl Case {
         names.into_iter().map(|name| (name.clone(), script(&name))).collect()
     }
 
-    /// Whether the protocol towards upstreams is written down, so that versions of nginx do not differ in it.
-    pub(crate) fn sets_version(&self) -> bool {
-        self.configuration().contains("proxy_http_version")
+    /// Whether HTTP/1.0 towards upstreams is asked for, and not only an old default.
+    pub(crate) fn asks_in_version_10(&self) -> bool {
+        self.configuration().contains("proxy_http_version 1.0")
     }
 }
 

@@ -8,7 +8,8 @@ use crate::mock::Request;
 /// What to replace in the texts of one side.
 pub(crate) struct Fold {
     names: Vec<(String, String)>,
-    /// The oracle asks upstreams in HTTP/1.0 and closes: leave out version and Connection.
+    /// The oracle asks upstreams in HTTP/1.0, closes, and writes Host among the fields that were set: leave out
+    /// version, Connection and the order of names.
     old: bool,
 }
 
@@ -57,10 +58,13 @@ impl Fold {
     pub(crate) fn request(&self, request: &Request) -> String {
         let mut text =
             if self.old { request.line.replace(" HTTP/1.0", " HTTP/1.1") } else { request.line.clone() };
-        for field in &request.fields {
-            if !(self.old && field.eq_ignore_ascii_case("connection: close")) {
-                text += &format!("\n{field}");
-            }
+        let mut fields: Vec<&String> = request.fields.iter().collect();
+        if self.old {
+            fields.retain(|field| !field.eq_ignore_ascii_case("connection: close"));
+            fields.sort_by_key(|field| field.split(':').next().map(str::to_ascii_lowercase));
+        }
+        for field in fields {
+            text += &format!("\n{field}");
         }
         self.text(&text) + "\n\n" + &self.text(&String::from_utf8_lossy(&request.body))
     }

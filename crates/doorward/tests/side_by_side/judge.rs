@@ -128,9 +128,9 @@ fn show(answer: &Answer) -> String {
 
 /// A megabyte in a message helps nobody.
 fn short(text: &str) -> String {
-    if text.len() <= 3000 {
+    if text.len() <= 1200 {
         return text.to_owned();
     }
-    let start: String = text.chars().take(3000).collect();
+    let start: String = text.chars().take(1200).collect();
     format!("{start}... ({} bytes)", text.len())
 }

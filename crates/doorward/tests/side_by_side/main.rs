@@ -50,7 +50,7 @@ fn compare(case: &Case) -> Result<(), String> {
     let doorward = env::var_os("DOORWARD_BINARY")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_doorward")), PathBuf::from);
     let oracle = oracle::nginx()?;
-    let fold = !oracle.keeps_by_default() && !case.sets_version();
+    let fold = !oracle.keeps_by_default() && !case.asks_in_version_10();
     if case.differs || oracle.version < case.since {
         let seen = run::run(case, &doorward, fold)?;
         return judge::expected(case, &seen).map_err(|error| format!("Doorward: {error}"));
