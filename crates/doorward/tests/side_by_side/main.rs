@@ -50,6 +50,10 @@ fn compare(case: &Case) -> Result<(), String> {
     let doorward = env::var_os("DOORWARD_BINARY")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_doorward")), PathBuf::from);
     let oracle = oracle::nginx()?;
+    if doorward == oracle.binary && oracle.version < case.since {
+        // The cases alone are checked, with an nginx that this one does not speak of.
+        return Ok(());
+    }
     let fold = !oracle.keeps_by_default() && !case.asks_in_version_10();
     if case.differs || oracle.version < case.since {
         let seen = run::run(case, &doorward, fold)?;
