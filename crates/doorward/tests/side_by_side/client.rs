@@ -170,14 +170,21 @@ impl Client {
         }
         let mut buffer = vec![0; 1 << 16];
         let _ = self.stream.set_read_timeout(Some(time));
-        match self.stream.read(&mut buffer) {
+        let read = loop {
+            match self.stream.read(&mut buffer) {
+                // A machine that was stopped for a moment interrupts reads that have a timeout.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        match read {
             Ok(0) => self.ended = true,
             Ok(length) => {
                 self.read.extend(buffer.get(..length).unwrap_or_default());
                 return Some(true);
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
-            // A reset ends a connection as well as a close does.
+            // A reset ends a connection as a close does.
             Err(_) => self.ended = true,
         }
         Some(false)
