@@ -16,43 +16,39 @@ pub fn normalize(path: &[u8], merge_slashes: bool, out: &mut Vec<u8>) -> Result<
     }
     // Where the segment being written begins, behind its slash.
     let mut segment = 0;
-    // A decoded `%`, `#` or `?` makes the segment an ordinary one, though they are written as they are.
     let mut rest = path;
     while let Some((byte, decoded, behind)) = next(rest)? {
         rest = behind;
         match byte {
             b'?' | b'#' if !decoded => break,
             b'/' => {
-                if !out.is_empty() {
-                    resolve(out, &mut segment)?;
+                let resolved = resolve(out, &mut segment)?;
+                let doubled = merge_slashes && segment > 0 && segment == out.len();
+                if !resolved && !doubled {
+                    out.push(b'/');
+                    segment = out.len();
                 }
-                // Behind a slash another one is left out, or opens an empty segment.
-                if merge_slashes && segment > 0 && segment == out.len() {
-                    continue;
-                }
-                out.push(b'/');
-                segment = out.len();
             }
             _ => out.push(byte),
         }
     }
-    resolve(out, &mut segment)
+    resolve(out, &mut segment).map(|_| ())
 }
 
-/// At the end of a segment: `.` and `..` are taken back.
-fn resolve(out: &mut Vec<u8>, segment: &mut usize) -> Result<(), BadUri> {
+/// At the end of a segment: takes `.` and `..` back, so that `out` ends with the slash before what they named; true
+/// when it did. An escaped dot is a dot here, as in nginx.
+fn resolve(out: &mut Vec<u8>, segment: &mut usize) -> Result<bool, BadUri> {
     match out.get(*segment..) {
         Some(b".") => out.truncate(*segment),
         Some(b"..") => {
-            // The slash before the segment that `..` takes back; behind it the next segment begins.
             let before = segment.checked_sub(2).and_then(|end| out.get(..=end)).ok_or(BadUri)?;
             let slash = before.iter().rposition(|&byte| byte == b'/').ok_or(BadUri)?;
             out.truncate(slash + 1);
             *segment = out.len();
         }
-        _ => {}
+        _ => return Ok(false),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The first byte, whether it was percent-encoded, and what is behind it.
@@ -249,6 +245,142 @@ pub fn unescape_redirect(text: &[u8], out: &mut Vec<u8>) {
                 out.push(*byte);
                 rest = behind;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn normalized(path: &str, merge: bool) -> Option<String> {
+        let mut out = Vec::new();
+        normalize(path.as_bytes(), merge, &mut out).ok()?;
+        Some(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    #[test]
+    fn paths_are_cleaned_as_nginx_does() {
+        for (path, clean) in [
+            ("/", "/"),
+            ("/a/./b", "/a/b"),
+            ("/a/../b", "/b"),
+            ("/a/..", "/"),
+            ("/a/.", "/a/"),
+            ("/.", "/"),
+            ("/a/b/../../c/", "/c/"),
+            ("//a///b", "/a/b"),
+            ("/a//../b", "/b"),
+            ("/a/.b", "/a/.b"),
+            ("/a/..b", "/a/..b"),
+            ("/a/...", "/a/..."),
+            ("/a/b..", "/a/b.."),
+            ("/%61%2F%2e%2E/b", "/b"),
+            ("/a%2f/b", "/a/b"),
+            ("/a%3Fb%23c%25d", "/a?b#c%d"),
+            ("/%2e%3f/x", "/.?/x"),
+            ("/%252e%252e/", "/%2e%2e/"),
+            ("/a+b%2Bc%20d", "/a+b+c d"),
+            ("/a#b", "/a"),
+            ("/a/..#b", "/"),
+            ("/a/..?b", "/"),
+            ("/a%0d%0ab", "/a\r\nb"),
+        ] {
+            assert_eq!(normalized(path, true).as_deref(), Some(clean), "{path}");
+        }
+        for (path, clean) in [
+            ("//a///b", "//a///b"),
+            ("/a/./b", "/a/b"),
+            ("/a//../b", "/a/b"),
+            ("//..", "/"),
+            ("/.//b", "//b"),
+        ] {
+            assert_eq!(normalized(path, false).as_deref(), Some(clean), "{path} without merging");
+        }
+        for path in
+            ["/..", "/../", "/a/../..", "/a/../../b", "/%2e./", "/%", "/%4", "/%4g", "/%00", "", "a", "?x"]
+        {
+            assert_eq!(normalized(path, true), None, "{path}");
+        }
+        assert_eq!(normalized("//../", true), None);
+    }
+
+    #[test]
+    fn unsafe_uris_are_refused() {
+        let mut out = Vec::new();
+        assert_eq!(unsafe_uri(b"/a%20b/..c?x=%2e", &mut out), Ok(Some(b"x=%2e".as_slice())));
+        assert_eq!(out, b"/a b/..c");
+        assert_eq!(unsafe_uri(b"a", &mut out), Ok(None));
+        for uri in ["", "?x", "..", "../a", "/a/..", "/a/../b", "/%2e%2e/", "/a/%2e.", "/a%00", "/a/..?x"] {
+            assert_eq!(unsafe_uri(uri.as_bytes(), &mut out), Err(BadUri), "{uri}");
+        }
+    }
+
+    #[test]
+    fn escapes_follow_nginx_tables() {
+        let escaped = |kind| {
+            let mut out = Vec::new();
+            escape(kind, b"a b\"#%&'+/;<=>?[\\]^`{|}~\x7f\xe9\n", &mut out);
+            String::from_utf8_lossy(&out).into_owned()
+        };
+        assert_eq!(escaped(Escape::Uri), "a%20b%22%23%25&'+/;%3C=%3E%3F[%5C]%5E%60%7B%7C%7D~%7F%E9%0A");
+        assert_eq!(
+            escaped(Escape::Args),
+            "a%20b%22%23%25%26'%2B/%3B%3C=%3E%3F[%5C]%5E%60%7B%7C%7D~%7F%E9%0A"
+        );
+        assert_eq!(
+            escaped(Escape::UriComponent),
+            "a%20b%22%23%25%26%27%2B%2F%3B%3C%3D%3E%3F%5B%5C%5D%5E%60%7B%7C%7D~%7F%E9%0A"
+        );
+        assert_eq!(escaped(Escape::Html), "a%20b%22%23%25&%27+/;%3C=%3E?[%5C]%5E%60%7B%7C%7D~%7F%E9%0A");
+        assert_eq!(escaped(Escape::Refresh), "a%20b%22#%&%27+/;%3C=%3E?[%5C]%5E%60%7B%7C}%7E%7F%E9%0A");
+        let key = "a%20b\"#%25&'+/;<=>?[\\]^`{|}~\u{7f}\u{fffd}%0A";
+        assert_eq!(escaped(Escape::Memcached), key);
+    }
+
+    #[test]
+    fn arguments_and_extensions() {
+        assert_eq!(arg(b"a=1&B=2&ab=3&c&d=", b"b"), Some(b"2".as_slice()));
+        assert_eq!(arg(b"xa=1&a=2", b"a"), Some(b"2".as_slice()));
+        assert_eq!(arg(b"a=1&d=", b"d"), Some(b"".as_slice()));
+        assert_eq!(arg(b"c&c=3", b"c"), Some(b"3".as_slice()));
+        assert_eq!(arg(b"", b"a"), None);
+        for (path, ext) in
+            [("/a.html", "html"), ("/a.b/c", ""), ("/.ht", ""), ("/a.tar.gz", "gz"), ("/a.", "")]
+        {
+            assert_eq!(extension(path.as_bytes()), ext.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn redirects_keep_what_must_be_encoded() {
+        let redirect = |text: &[u8]| {
+            let mut out = Vec::new();
+            unescape_redirect(text, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(redirect(b"/a%41%20%25%7f?%41"), "/aA%20%25%7f?%41");
+        assert_eq!(redirect(b"/a%3f%41"), "/a?%41");
+    }
+
+    proptest! {
+        #[test]
+        fn a_clean_path_has_no_dots_left(path in "/[a./%2eF?#]{0,24}", merge: bool) {
+            let mut out = Vec::new();
+            if normalize(path.as_bytes(), merge, &mut out).is_ok() {
+                prop_assert!(out.starts_with(b"/"));
+                prop_assert!(out.split(|&byte| byte == b'/').all(|name| name != b"." && name != b".."));
+            }
+        }
+
+        #[test]
+        fn what_is_escaped_comes_back(text in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let (mut escaped, mut back) = (Vec::new(), Vec::new());
+            escape(Escape::UriComponent, &text, &mut escaped);
+            prop_assert_eq!(needs_escape(Escape::UriComponent, &text), escaped != text);
+            unescape(&escaped, &mut back);
+            prop_assert_eq!(back, text);
         }
     }
 }

@@ -209,7 +209,8 @@ impl RequestHead {
     }
 }
 
-/// Why a request is refused. Display is nginx's sentence for the error_log, level info.
+/// Why a request is refused, after which the connection ends. Display is nginx's sentence for the error_log, level
+/// info.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's sentence is its documentation")]
 pub enum RequestError {
@@ -270,11 +271,6 @@ impl RequestError {
             RequestError::Connect | RequestError::Trace => 405,
             _ => 400,
         }
-    }
-
-    /// Whether the connection must end with the answer: where the next request would begin is unknown.
-    pub fn closes(&self) -> bool {
-        !matches!(self, RequestError::Connect | RequestError::Trace)
     }
 
     /// Whether the client is likely still sending, so that the close must linger for the answer to arrive.
@@ -397,7 +393,7 @@ impl RequestParser {
                 Line::Again => return Ok(false),
                 Line::End => {
                     head.head_len = self.lines.pos() as u32;
-                    check(buf, limits, head)?;
+                    check(buf, limits, self.seen, head)?;
                     return Ok(true);
                 }
                 Line::Field { name, value, odd } => {
@@ -431,11 +427,12 @@ impl RequestParser {
                 head.host = Some(field.value);
             }
             Name::Connection => {
-                if value.eq_ignore_ascii_case(b"keep-alive") || list::contains(value, b"keep-alive") {
+                if value.eq_ignore_ascii_case(b"keep-alive") {
                     head.connection = Connection::KeepAlive;
-                }
-                if list::contains(value, b"close") {
+                } else if list::contains(value, b"close") {
                     head.connection = Connection::Close;
+                } else if list::contains(value, b"keep-alive") {
+                    head.connection = Connection::KeepAlive;
                 }
                 head.connection_upgrade |= list::has_token(value, b"upgrade");
             }
@@ -470,18 +467,12 @@ const UNIQUE: NameSet = NameSet::of(&[
 const NOTED: NameSet = UNIQUE.with(&[Name::Connection, Name::Upgrade]);
 
 /// What nginx checks when the head is complete, in its order.
-fn check(buf: &[u8], limits: &Limits, head: &mut RequestHead) -> Result<(), RequestError> {
+fn check(buf: &[u8], limits: &Limits, seen: NameSet, head: &mut RequestHead) -> Result<(), RequestError> {
     if head.host.is_none() && head.version == Version::Http11 {
         return Err(RequestError::MissingHost);
     }
-    let (mut length, mut encoding) = (None, None);
-    for field in &head.fields {
-        match field.id {
-            Name::ContentLength => length = Some(field.value),
-            Name::TransferEncoding => encoding = Some(field.value),
-            _ => {}
-        }
-    }
+    let value = |id| if seen.contains(id) { head.field(id).map(|field| field.value) } else { None };
+    let (length, encoding) = (value(Name::ContentLength), value(Name::TransferEncoding));
     if let Some(length) = length {
         head.content_length = Some(number(length.of(buf)).ok_or(RequestError::InvalidContentLength)?);
     }

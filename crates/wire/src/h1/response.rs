@@ -27,7 +27,7 @@ pub struct ResponseHead {
     pub content_length: Option<u64>,
     /// The body is chunked.
     pub chunked: bool,
-    /// The connection may be used again behind the body.
+    /// The connection may be used again behind the body, when the body is not framed by the connection's end.
     pub keep_alive: bool,
     /// The protocol changes (101).
     pub upgrade: bool,
@@ -183,7 +183,7 @@ impl ResponseParser {
                     head.version.1 = head.version.1 * 10 + digit;
                     self.digits = 1;
                 }
-                // Strictly between the version and the code: a space inside the code would be two numbers.
+                // Before the code only; nginx lets spaces into it.
                 (Phase::Status, b' ') if self.digits == 0 => {}
                 (Phase::Status, b'0'..=b'9') => {
                     if self.digits == 0 {
