@@ -23,7 +23,7 @@ pub(super) enum Line {
 }
 
 /// A line that ends the connection: what of it was good, and the byte that was not.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct BadLine {
     pub(super) line: Range,
     pub(super) byte: u8,
@@ -59,7 +59,7 @@ impl Lines {
         Lines { pos, start: pos, ..Lines::default() }
     }
 
-    /// The offset of the next byte to look at.
+    /// The offset of the next byte to look at, or of the one that made a line bad.
     pub(super) fn pos(&self) -> usize {
         self.pos
     }
@@ -72,6 +72,11 @@ impl Lines {
     /// The next line of `buf`, which must be the buffer of the calls before, perhaps grown.
     #[inline]
     pub(super) fn next(&mut self, buf: &[u8], rules: Rules) -> Result<Line, BadLine> {
+        if self.state == State::Start
+            && let Some(line) = self.usual(buf)
+        {
+            return Ok(line);
+        }
         let mut pos = self.pos;
         loop {
             match self.state {
@@ -84,7 +89,7 @@ impl Lines {
                             self.state = State::LastReturn;
                         }
                         b'\n' => return Ok(self.end(pos)),
-                        b':' => return Err(self.bad(pos, byte)),
+                        b':' => return Err(self.bad(pos, pos, byte)),
                         _ => self.state = State::Name,
                     }
                 }
@@ -106,7 +111,7 @@ impl Lines {
                             self.state = State::Value;
                             continue;
                         }
-                        Class::Refused => return Err(self.bad(pos, byte)),
+                        Class::Refused => return Err(self.bad(pos, pos, byte)),
                         Class::Underscore if rules.underscores => {}
                         Class::Odd
                             if byte == b'/' && rules.status_lines && self.line(pos).of(buf) == b"HTTP" =>
@@ -138,19 +143,19 @@ impl Lines {
                             self.state = State::Return;
                             pos += 1;
                         }
-                        _ => return Err(self.bad(pos, 0)),
+                        _ => return Err(self.bad(pos, pos, 0)),
                     }
                 }
                 State::Return => match buf.get(pos) {
                     None => return Ok(self.again(pos)),
                     Some(b'\n') => return Ok(self.field(buf, pos)),
                     Some(b'\r') => pos += 1,
-                    Some(_) => return Err(self.bad(self.value_end, byte_at(buf, self.value_end))),
+                    Some(_) => return Err(self.bad(pos, self.value_end, byte_at(buf, self.value_end))),
                 },
                 State::LastReturn => match buf.get(pos) {
                     None => return Ok(self.again(pos)),
                     Some(b'\n') => return Ok(self.end(pos)),
-                    Some(_) => return Err(self.bad(self.start, b'\r')),
+                    Some(_) => return Err(self.bad(pos, self.start, b'\r')),
                 },
                 State::Skip => {
                     let rest = buf.get(pos..).unwrap_or_default();
@@ -162,6 +167,30 @@ impl Lines {
                 }
             }
         }
+    }
+
+    /// The next line when all of it is there and it is what a line usually is: a token, a colon, a value, CR LF.
+    #[inline]
+    fn usual(&mut self, buf: &[u8]) -> Option<Line> {
+        let start = self.pos;
+        let name = buf.get(start..)?;
+        let len = name.iter().position(|&byte| CLASS[byte as usize] != Class::Token)?;
+        if len == 0 || name.get(len) != Some(&b':') {
+            return None;
+        }
+        let mut value = start + len + 1;
+        while buf.get(value) == Some(&b' ') {
+            value += 1;
+        }
+        let line_break = scan::line_break(buf, value)?;
+        let [b'\r', b'\n'] = buf.get(line_break..)?.first_chunk()? else { return None };
+        let mut end = line_break;
+        while end > value && byte_at(buf, end - 1) == b' ' {
+            end -= 1;
+        }
+        (self.start, self.pos) = (start, line_break + 2);
+        let (name, value) = (Range::new(start, start + len), Range::new(value, end));
+        Some(Line::Field { name, value, odd: false })
     }
 
     #[cold]
@@ -199,7 +228,8 @@ impl Lines {
     }
 
     #[cold]
-    fn bad(&self, end: usize, byte: u8) -> BadLine {
+    fn bad(&mut self, pos: usize, end: usize, byte: u8) -> BadLine {
+        self.pos = pos;
         BadLine { line: self.line(end), byte }
     }
 }

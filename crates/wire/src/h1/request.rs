@@ -352,18 +352,24 @@ impl RequestParser {
         limits: &Limits,
         head: &mut RequestHead,
     ) -> Result<bool, RequestError> {
-        let complete = self.line.parse(buf, head)?;
+        let parsed = self.line.parse(buf, head);
         let Some(start) = self.line.start() else {
             // nginx throws empty lines away as they come; we keep no endless supply of them.
             let endless = self.line.pos() > limits.header_buffer;
             return if endless { Err(RequestError::InvalidRequest) } else { Ok(false) };
         };
         let room = self.room.get_or_insert_with(|| Room::new(limits, start));
-        // An incomplete line takes at least one byte more.
-        let end = if complete { self.line.pos() } else { buf.len() + 1 };
+        let end = match &parsed {
+            Ok(true) => self.line.pos(),
+            // An incomplete line takes at least one byte more.
+            Ok(false) => buf.len() + 1,
+            // What nginx has no room for it does not find bad.
+            Err(_) => self.line.pos() + 1,
+        };
         if !room.holds(start, end, limits) {
             return Err(RequestError::TooLongUri);
         }
+        let complete = parsed?;
         if complete && let Some(authority) = head.authority {
             host(authority.of(buf)).map_err(|_| RequestError::InvalidHostInLine)?;
         }
@@ -383,13 +389,17 @@ impl RequestParser {
         let rules = Rules { underscores: limits.underscores, status_lines: false };
         loop {
             let start = self.lines.start();
-            let line = self.lines.next(buf, rules).map_err(|bad| invalid(bad, buf))?;
-            let end = if matches!(line, Line::Again) { buf.len() + 1 } else { self.lines.pos() };
+            let line = self.lines.next(buf, rules);
+            let end = match &line {
+                Ok(Line::Again) => buf.len() + 1,
+                Ok(_) => self.lines.pos(),
+                Err(_) => self.lines.pos() + 1,
+            };
             let room = self.room.get_or_insert_with(|| Room::new(limits, start));
             if !room.holds(start, end, limits) {
                 return Err(too_large(buf, start, room.end(), head));
             }
-            match line {
+            match line.map_err(|bad| invalid(bad, buf))? {
                 Line::Again => return Ok(false),
                 Line::End => {
                     head.head_len = self.lines.pos() as u32;

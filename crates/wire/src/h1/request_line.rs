@@ -52,7 +52,8 @@ impl RequestLine {
         (self.state != State::Start).then_some(self.start)
     }
 
-    /// The offset of the next byte to look at; behind the line feed when the line is complete.
+    /// The offset of the next byte to look at: behind the line feed when the line is complete, at the bad byte after
+    /// an error.
     pub(super) fn pos(&self) -> usize {
         self.pos
     }
@@ -61,6 +62,7 @@ impl RequestLine {
     pub(super) fn parse(&mut self, buf: &[u8], head: &mut RequestHead) -> Result<bool, RequestError> {
         let mut pos = self.pos;
         while let Some(&byte) = buf.get(pos) {
+            self.pos = pos;
             match self.state {
                 State::Start => match byte {
                     b'\r' | b'\n' => {}
@@ -79,6 +81,7 @@ impl RequestLine {
                         continue;
                     };
                     pos += at;
+                    self.pos = pos;
                     if rest.get(at) != Some(&b' ') {
                         return Err(RequestError::InvalidMethod);
                     }
@@ -145,6 +148,7 @@ impl RequestLine {
                         continue;
                     };
                     pos = at;
+                    self.pos = at;
                     head.target = Range::new(self.target, pos);
                     match buf.get(pos) {
                         Some(b' ') => self.state = State::BeforeVersion,
@@ -288,19 +292,18 @@ impl RequestLine {
     fn split_target(&self, buf: &[u8], head: &mut RequestHead) {
         let (start, end) = (head.target.start as usize, head.target.end as usize);
         let target = head.target.of(buf);
-        let (mut plain, mut before) = (true, 0u8);
+        let mut plain = true;
         let mut stop = None;
         for (at, &byte) in target.iter().enumerate() {
             match PATH[byte as usize] {
                 Part::Plain => {}
-                Part::Slash | Part::Dot => plain &= before != b'/',
+                Part::Slash => plain &= !matches!(target.get(at + 1), Some(b'/' | b'.')),
                 Part::Percent => plain = false,
                 Part::Stop => {
                     stop = Some((at, byte));
                     break;
                 }
             }
-            before = byte;
         }
         head.path = Range::new(start, start + stop.map_or(target.len(), |(at, _)| at));
         head.query = None;
@@ -329,7 +332,6 @@ fn in_method(byte: u8) -> bool {
 enum Part {
     Plain,
     Slash,
-    Dot,
     Percent,
     /// `?` and `#`.
     Stop,
@@ -338,7 +340,6 @@ enum Part {
 static PATH: [Part; 256] = {
     let mut table = [Part::Plain; 256];
     table[b'/' as usize] = Part::Slash;
-    table[b'.' as usize] = Part::Dot;
     table[b'%' as usize] = Part::Percent;
     table[b'?' as usize] = Part::Stop;
     table[b'#' as usize] = Part::Stop;

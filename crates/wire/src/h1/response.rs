@@ -3,6 +3,7 @@
 use super::body::{Chunked, Decoder};
 use super::lines::{Line, Lines, Rules};
 use super::request::{number, text, whole};
+use super::scan;
 use crate::field::{self, Field, Name, NameSet};
 use crate::{Range, list};
 
@@ -164,7 +165,21 @@ impl ResponseParser {
     }
 
     fn status_line(&mut self, buf: &[u8], head: &mut ResponseHead) -> Result<bool, ResponseError> {
+        self.usual(buf, head);
         while let Some(&byte) = buf.get(self.pos) {
+            if self.phase == Phase::Reason {
+                // A NUL is a byte like any other here.
+                self.pos = scan::line_break(buf, self.pos).unwrap_or(buf.len());
+                match buf.get(self.pos) {
+                    None => break,
+                    Some(0) => {
+                        self.pos += 1;
+                        continue;
+                    }
+                    Some(_) => {}
+                }
+            }
+            let byte = buf.get(self.pos).copied().unwrap_or(byte);
             let digit = u16::from(byte.wrapping_sub(b'0'));
             match (self.phase, byte) {
                 (Phase::Protocol(seen), _) => {
@@ -209,7 +224,6 @@ impl ResponseParser {
                     self.pos += 1;
                     return Ok(true);
                 }
-                (Phase::Reason, _) => {}
                 (Phase::Return, b'\n') => {
                     self.pos += 1;
                     return Ok(true);
@@ -219,6 +233,32 @@ impl ResponseParser {
             self.pos += 1;
         }
         Ok(false)
+    }
+
+    /// Steps over what a status line usually begins with, when all of it is there.
+    fn usual(&mut self, buf: &[u8], head: &mut ResponseHead) {
+        if self.pos == 0
+            && let Some(
+                [
+                    b'H',
+                    b'T',
+                    b'T',
+                    b'P',
+                    b'/',
+                    b'1',
+                    b'.',
+                    b'1',
+                    b' ',
+                    a @ b'0'..=b'9',
+                    b @ b'0'..=b'9',
+                    c @ b'0'..=b'9',
+                ],
+            ) = buf.first_chunk()
+        {
+            head.version = (1, 1);
+            head.status = [a, b, c].iter().fold(0, |sum, digit| sum * 10 + u16::from(**digit - b'0'));
+            (self.status, self.pos, self.phase) = (9, 12, Phase::AfterStatus);
+        }
     }
 
     fn next(&mut self, phase: Phase) {
