@@ -1,6 +1,7 @@
 //! The request line, byte by byte: method, target in its three forms, version.
 
-use super::request::{Method, RequestError, RequestHead, Version};
+use super::refusal::RequestError;
+use super::request_head::{Method, RequestHead, Version};
 use super::scan;
 use crate::Range;
 

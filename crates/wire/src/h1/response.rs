@@ -2,7 +2,8 @@
 
 use super::body::{Chunked, Decoder};
 use super::lines::{Line, Lines, Rules};
-use super::request::{number, text, whole};
+use super::refusal::{text, whole};
+use super::request::number;
 use super::scan;
 use crate::field::{self, Field, Name, NameSet};
 use crate::{Range, list};

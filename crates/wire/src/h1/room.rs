@@ -1,7 +1,7 @@
 //! How much of a request head fits, counted as nginx's buffers would fill (`client_header_buffer_size`,
 //! `large_client_header_buffers`).
 
-use super::request::Limits;
+use super::request_head::Limits;
 
 /// The buffer that nginx would be filling now.
 #[derive(Clone, Copy, Default, Debug)]
