@@ -183,32 +183,32 @@ names! {
 
 /// A set of names, for asking which fields were seen.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct NameSet(u128);
+pub(crate) struct NameSet([u64; 2]);
 
 impl NameSet {
     pub(crate) const fn of(names: &[Name]) -> NameSet {
-        let (mut set, mut rest) = (0, names);
+        NameSet([0; 2]).with(names)
+    }
+
+    pub(crate) const fn with(self, names: &[Name]) -> NameSet {
+        let (mut set, mut rest) = (self.0, names);
         while let [name, others @ ..] = rest {
-            set |= 1 << (*name as u8);
+            set[(*name as usize >> 6) & 1] |= 1 << (*name as u8 & 63);
             rest = others;
         }
         NameSet(set)
     }
 
-    pub(crate) const fn with(self, names: &[Name]) -> NameSet {
-        NameSet(self.0 | NameSet::of(names).0)
-    }
-
     #[inline]
     pub(crate) fn contains(self, name: Name) -> bool {
-        self.0 & (1 << (name as u8)) != 0
+        self.0[(name as usize >> 6) & 1] & (1 << (name as u8 & 63)) != 0
     }
 
     /// Adds a name; false when it was there already.
     #[inline]
     pub(crate) fn insert(&mut self, name: Name) -> bool {
         let was = self.contains(name);
-        self.0 |= 1 << (name as u8);
+        self.0[(name as usize >> 6) & 1] |= 1 << (name as u8 & 63);
         !was
     }
 }

@@ -172,14 +172,17 @@ impl RequestParser {
                 head.host = Some(field.value);
             }
             Name::Connection => {
+                // The usual value needs no search.
                 if value.eq_ignore_ascii_case(b"keep-alive") {
                     head.connection = Connection::KeepAlive;
-                } else if list::contains(value, b"close") {
-                    head.connection = Connection::Close;
-                } else if list::contains(value, b"keep-alive") {
-                    head.connection = Connection::KeepAlive;
+                } else {
+                    if list::contains(value, b"close") {
+                        head.connection = Connection::Close;
+                    } else if list::contains(value, b"keep-alive") {
+                        head.connection = Connection::KeepAlive;
+                    }
+                    head.connection_upgrade |= list::has_token(value, b"upgrade");
                 }
-                head.connection_upgrade |= list::has_token(value, b"upgrade");
             }
             Name::Upgrade if first => head.upgrade = Some(field.value),
             Name::Expect => {

@@ -313,8 +313,12 @@ impl RequestLine {
             Some((_, b'#')) => plain = false,
             Some((at, _)) => {
                 let query = start + at + 1;
-                let hash = target.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == b'#'));
-                head.query = Some(Range::new(query, hash.map_or(end, |hash| start + at + hash)));
+                let end = if target.contains(&b'#') {
+                    target.iter().position(|&byte| byte == b'#').map_or(end, |hash| start + hash)
+                } else {
+                    end
+                };
+                head.query = Some(Range::new(query, end));
             }
         }
         if head.empty_path {
