@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::source::{Sources, Span};
 
@@ -66,19 +66,15 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let excerpt = self.span.map(|span| Excerpt::of(span, sources));
-        let mut group = level.primary_title(printable(self.message.as_bytes()));
-        let mut group = match &excerpt {
-            Some(excerpt) => group.element(
+        let mut group = Group::with_title(level.primary_title(printable(self.message.as_bytes())));
+        if let Some(excerpt) = &excerpt {
+            group = group.element(
                 Snippet::source(&excerpt.text)
                     .path(&excerpt.name)
                     .line_start(excerpt.line)
                     .annotation(AnnotationKind::Primary.span(excerpt.marked.clone())),
-            ),
-            None => {
-                group = group.id("configuration");
-                group.element(Level::NOTE.message("nothing in a file is to blame"))
-            }
-        };
+            );
+        }
         if let Some(remedy) = &self.remedy {
             group = group.element(Level::HELP.message(printable(remedy.as_bytes())));
         }

@@ -15,9 +15,11 @@ use crate::source::{Files, SourceFile, Sources, Span};
 const BLOCK_DEPTH: usize = 128;
 /// Deepest nesting of includes. nginx goes on until it may open no more files.
 const INCLUDE_DEPTH: usize = 64;
+/// Most files read in all, repeated includes counted each time: files that include each other twice double at each step.
+const INCLUDES: usize = 1 << 16;
 /// Most bytes and most words read in all, repeated includes counted each time.
 const TOTAL_BYTES: usize = 512 << 20;
-const TOTAL_WORDS: usize = 16 << 20;
+const TOTAL_WORDS: usize = 8 << 20;
 
 /// A name or an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +106,7 @@ struct Loader<'f> {
     reading: Vec<u32>,
     /// The blocks being read: name and place.
     blocks: Vec<(String, Span)>,
+    includes: usize,
     bytes: usize,
     words: usize,
 }
@@ -117,6 +120,7 @@ impl<'f> Loader<'f> {
             prefix: prefix.to_owned(),
             reading: Vec::new(),
             blocks: Vec::new(),
+            includes: 0,
             bytes: 0,
             words: 0,
         }
@@ -151,11 +155,14 @@ impl<'f> Loader<'f> {
         };
         let bytes =
             self.sources.files.get(index as usize).map(|file| Arc::clone(&file.bytes)).unwrap_or_default();
+        self.includes += 1;
         self.bytes = self.bytes.saturating_add(bytes.len());
         let refusal = if self.reading.contains(&index) {
             Some(format!("file \"{}\" includes itself", path.display()))
         } else if self.reading.len() >= INCLUDE_DEPTH {
             Some(format!("includes are nested more than {INCLUDE_DEPTH} deep"))
+        } else if self.includes > INCLUDES {
+            Some(format!("the configuration has more than {INCLUDES} includes"))
         } else if self.bytes > TOTAL_BYTES {
             Some(format!("the configuration has more than {TOTAL_BYTES} bytes"))
         } else {
