@@ -270,7 +270,9 @@ fn is_include(node: &Node) -> bool {
 }
 
 fn not_opened(path: &Path, error: &io::Error, from: Option<Span>) -> Diagnostic {
-    let message = format!("open() \"{}\" failed{}", path.display(), reason(error));
+    // A folder can be opened; it is reading it that fails.
+    let call = if error.kind() == io::ErrorKind::IsADirectory { "pread()" } else { "open()" };
+    let message = format!("{call} \"{}\" failed{}", path.display(), reason(error));
     Diagnostic { span: from, ..Diagnostic::nowhere(message) }
 }
 

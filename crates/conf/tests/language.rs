@@ -65,7 +65,7 @@ fn sentences_and_lines() {
     }
 }
 
-/// Read off nginx 1.31.5: a word and the byte after it must fit a buffer of 4096 bytes, and so must a comment.
+/// From ngx_conf_read_token() of nginx 1.31: a word and the byte after it must fit a buffer of 4096 bytes, and so must a comment.
 #[test]
 fn long_words() {
     let word = |length: usize| "x".repeat(length);
