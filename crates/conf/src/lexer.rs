@@ -103,6 +103,8 @@ impl<'a> Lexer<'a> {
     fn comment(&mut self) -> Result<(), Diagnostic> {
         while let Some(byte) = self.next()? {
             if byte == b'\n' {
+                // The end of the line is white space again: what has to fit the buffer begins anew.
+                self.start = self.pos - 1;
                 break;
             }
         }
