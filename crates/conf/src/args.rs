@@ -90,6 +90,11 @@ impl Node {
         })
     }
 
+    /// Every argument as [`Node::choice`] reads one. Of a word given twice nginx only warns; it stands here twice.
+    pub fn choices<T: Clone>(&self, options: &[(&str, T)]) -> Result<Vec<T>, Diagnostic> {
+        (0..self.args.len()).map(|i| self.choice(i, options)).collect()
+    }
+
     /// The complaint `"name" directive ...` about the directive as a whole.
     pub fn complaint(&self, predicate: &str) -> Diagnostic {
         Diagnostic::at(self.span, format!("\"{}\" directive {predicate}", self.name.lossy()))
