@@ -1,0 +1,2 @@
+//! Processes.
+fn main() {}
