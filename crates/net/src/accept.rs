@@ -1,7 +1,7 @@
 //! Accepting connections from a listening socket on a worker's event loop.
 
 use crate::address::Address;
-use crate::stream::Stream;
+use crate::stream::{Stream, named};
 use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
@@ -63,12 +63,10 @@ impl Listener {
 
     /// The address it listens on.
     pub fn local_addr(&self) -> io::Result<Address> {
-        match self {
-            Listener::Tcp(listener) => listener.local_addr().map(Address::Inet),
-            Listener::Unix(listener) => {
-                let address = listener.local_addr()?;
-                Ok(Address::Unix(address.as_pathname().map_or_else(PathBuf::new, PathBuf::from)))
-            }
-        }
+        let address = match self {
+            Listener::Tcp(listener) => SockRef::from(listener).local_addr()?,
+            Listener::Unix(listener) => SockRef::from(listener).local_addr()?,
+        };
+        named(&address)
     }
 }

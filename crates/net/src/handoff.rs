@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use tokio::io::Interest;
 
 /// Files in one message; the kernel takes at most 253.
-pub(crate) const BATCH: usize = 250;
+const BATCH: usize = 250;
 const HEAD: usize = 8;
 
 /// What is received.
@@ -168,6 +168,85 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Seek, Write};
+    use std::thread;
+    use tokio::runtime::{Builder, LocalOptions};
+
+    /// More than fits into one message, and more than fits into the socket.
+    fn files(count: usize) -> Vec<OwnedFd> {
+        let file = |number: usize| {
+            let mut file = tempfile::tempfile().unwrap();
+            write!(file, "{number}").unwrap();
+            file.rewind().unwrap();
+            OwnedFd::from(file)
+        };
+        (0..count).map(file).collect()
+    }
+
+    fn check(parcel: Parcel, bytes: &[u8], count: usize) {
+        assert!(parcel.bytes == bytes);
+        assert_eq!(parcel.files.len(), count);
+        for (number, file) in parcel.files.into_iter().enumerate() {
+            let mut text = String::new();
+            std::fs::File::from(file).read_to_string(&mut text).unwrap();
+            assert_eq!(text, number.to_string());
+        }
+    }
+
+    #[test]
+    fn parcels_go_both_ways_between_a_blocking_and_an_asynchronous_end() {
+        let (master, worker) = pair().unwrap();
+        let large: Vec<u8> = (0..1_000_000_u32).map(|number| number as u8).collect();
+        let expected = large.clone();
+        let worker = thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+            runtime.unwrap().block_on(async move {
+                let mut channel = Channel::new(worker).unwrap();
+                check(channel.receive(2_000_000).await.unwrap().unwrap(), &expected, 300);
+                check(channel.receive(0).await.unwrap().unwrap(), b"", 0);
+                let files = files(251);
+                let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+                channel.send(&expected, &files).await.unwrap();
+                assert!(channel.receive(10).await.unwrap().is_none());
+            });
+        });
+        {
+            let files = files(300);
+            let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+            send(&master, &large, &files).unwrap();
+            send(&master, b"", &[]).unwrap();
+        }
+        // Let the worker fill the socket before anything is taken out.
+        thread::sleep(std::time::Duration::from_millis(50));
+        check(receive(&master, 1_000_000).unwrap().unwrap(), &large, 251);
+        drop(master);
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn what_was_not_announced_is_refused() {
+        let (one, other) = pair().unwrap();
+        send(&one, b"eleven byte", &[]).unwrap();
+        assert!(receive(&other, 10).is_err());
+
+        let (one, other) = pair().unwrap();
+        (&one).write_all(&[3, 0, 0, 0, 0, 0, 0]).unwrap();
+        drop(one);
+        assert_eq!(receive(&other, 10).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+
+        // Two files announced, one sent; then one sent where none was announced.
+        for head in [[0, 0, 0, 0, 2, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]] {
+            let (one, other) = pair().unwrap();
+            (&one).write_all(&head).unwrap();
+            post(one.as_fd(), &[0], &[one.as_raw_fd()]).unwrap();
+            assert_eq!(receive(&other, 10).unwrap_err().kind(), io::ErrorKind::InvalidData);
         }
     }
 }

@@ -92,6 +92,7 @@ pub fn bind(address: &Address, options: &Options) -> Result<OwnedFd, BindError> 
 }
 
 /// Gives a socket that already listens (inherited, or kept over a reload) new options; the backlog by `listen()` again.
+/// All of them are tried; the error is of the first that failed.
 pub fn reconfigure(fd: BorrowedFd<'_>, address: &Address, options: &Options) -> Result<(), BindError> {
     SockRef::from(&fd).listen(options.backlog).or_fail("listen()")?;
     match tune(fd, address, options).into_iter().next() {
@@ -125,10 +126,13 @@ pub fn tune(fd: BorrowedFd<'_>, address: &Address, options: &Options) -> Vec<Bin
                 sys::set_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, queue),
             );
         }
-        // The kernel rounds a second to one retransmission of SYN+ACK; 0 takes it back after a reload.
+        // The kernel rounds a second to one retransmission of SYN+ACK; 0 takes it back after a reload, where a socket
+        // that does not know the option needs nothing.
+        let deferred =
+            sys::set_option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, options.deferred.into());
         attempt(
             "setsockopt(TCP_DEFER_ACCEPT)",
-            sys::set_option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, options.deferred.into()),
+            deferred.or_else(|error| if options.deferred { Err(error) } else { Ok(()) }),
         );
     }
     failed

@@ -30,7 +30,7 @@ pub fn daemonize() -> io::Result<()> {
     Ok(())
 }
 
-/// Starts a worker: `run` in a new process, which exits with what it returns (2 if it panics).
+/// Starts a worker: `run` in a new process, which exits with what it returns (101 if it panics).
 ///
 /// The calling process must have a single thread, which is looked up in `/proc` and refused with an error otherwise.
 /// The worker inherits blocked signals: see [`Signals::unblock`].
@@ -38,7 +38,7 @@ pub fn fork_worker(run: impl FnOnce() -> i32) -> io::Result<Pid> {
     if let Some(worker) = sys::fork()? {
         return Ok(worker);
     }
-    let code = catch_unwind(AssertUnwindSafe(run)).unwrap_or(2);
+    let code = catch_unwind(AssertUnwindSafe(run)).unwrap_or(101);
     std::process::exit(code)
 }
 

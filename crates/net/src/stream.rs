@@ -355,6 +355,7 @@ pub(crate) fn set_keepalive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::
     socket.set_tcp_keepalive(&figures)
 }
 
-fn named(address: &socket2::SockAddr) -> io::Result<Address> {
+/// What the system tells as an address.
+pub(crate) fn named(address: &socket2::SockAddr) -> io::Result<Address> {
     Address::from_socket2(address).ok_or_else(|| io::Error::other("unsupported protocol family"))
 }

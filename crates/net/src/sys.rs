@@ -54,15 +54,17 @@ pub(crate) fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<TcpInfo> {
     })
 }
 
+/// The kernel's SCM_MAX_FD: descriptors in one message.
+const MOST_FILES: usize = 253;
+
 /// Receives at most `bytes.len()` bytes and `max` descriptors (closed on exec) from a unix socket. An error if more
 /// descriptors came than `max`; those that arrived are closed then.
 pub(crate) fn receive(fd: BorrowedFd<'_>, bytes: &mut [u8], max: usize) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = cmsg_space!([RawFd; crate::handoff::BATCH]);
+    let mut space = cmsg_space!([RawFd; MOST_FILES]);
     let mut slices = [IoSliceMut::new(bytes)];
     let message = recvmsg::<()>(fd.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
     let mut fds = Vec::new();
-    // `cmsgs` fails when the control data was cut off, but the kernel has installed what fitted: a hostile peer could
-    // make this process leak those. The other end is our own process, and `BATCH` is the kernel's limit less a few.
+    // There is room for as many as a message can hold, so the list is never cut off (which would lose descriptors).
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(raw) = control {
             // SAFETY: the kernel has just made these descriptors for this process; nothing else owns them.

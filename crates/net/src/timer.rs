@@ -5,7 +5,10 @@
 //! touched when a deadline becomes earlier than its entry, and when an entry comes due (then it is queued again if the
 //! deadline has moved later meanwhile, as it nearly always has).
 
+mod queue;
+
 use crate::clock::{self, Millis};
+use queue::{Queue, Slot};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -223,14 +226,14 @@ impl Wait<'_> {
         let now = clock::now();
         let first = self.at.is_none();
         let at = *self.at.get_or_insert_with(|| now.saturating_add(self.ms));
+        if now >= at && !first {
+            return Poll::Ready(Elapsed);
+        }
         self.deadline.timers.change(self.deadline.slot, |slot| {
             slot.waits += u32::from(first);
             // Alone, this wait decides; among others the earliest does, and a wake too many does no harm.
             slot.wait = if slot.waits == 1 { at } else { slot.wait.min(at) };
         });
-        if now >= at {
-            return Poll::Ready(Elapsed);
-        }
         self.deadline.remember(cx);
         Poll::Pending
     }
@@ -257,173 +260,172 @@ impl fmt::Display for Elapsed {
 
 impl std::error::Error for Elapsed {}
 
-/// Entries ordered by time in a binary heap, each slot knowing its place in it, so that it can be taken out.
-#[derive(Default)]
-struct Queue {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    heap: Vec<Entry>,
-    #[cfg(test)]
-    pushes: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+    use std::time::Instant;
+    use tokio::runtime::{Builder, Handle, LocalOptions};
 
-#[derive(Clone, Copy)]
-struct Entry {
-    at: Millis,
-    slot: u32,
-}
-
-struct Slot {
-    /// Earliest end among the running waits.
-    wait: Millis,
-    /// The moment asked for with `set`, until it has been told.
-    set: Millis,
-    /// How many waits are running.
-    waits: u32,
-    /// Place in the heap.
-    place: Option<u32>,
-    waker: Option<Waker>,
-}
-
-impl Slot {
-    const EMPTY: Slot = Slot { wait: NEVER, set: NEVER, waits: 0, place: None, waker: None };
-}
-
-impl Queue {
-    fn add(&mut self) -> u32 {
-        if let Some(slot) = self.free.pop() {
-            return slot;
-        }
-        self.slots.push(Slot::EMPTY);
-        (self.slots.len() - 1) as u32
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        runtime.unwrap().block_on(future)
     }
 
-    fn remove(&mut self, slot: u32) -> Option<Waker> {
-        if let Some(place) = self.place(slot) {
-            self.take_out(place);
-        }
-        self.free.push(slot);
-        let slot = self.slots.get_mut(slot as usize)?;
-        std::mem::replace(slot, Slot::EMPTY).waker
+    /// Pending once, then ready: a wait that the event loop ends.
+    async fn turn() {
+        tokio::task::yield_now().await;
     }
 
-    fn earliest(&self) -> Millis {
-        self.heap.first().map_or(NEVER, |entry| entry.at)
+    fn queued(timers: &Timers) -> usize {
+        let mut queue = timers.0.queue.borrow_mut();
+        let mut entries = 0;
+        while queue.pop_due(NEVER - 1).is_some() {
+            entries += 1;
+        }
+        entries
     }
 
-    /// Takes the first entry out if it is due, or puts it where it has moved to. `None`: nothing (more) is due.
-    fn pop_due(&mut self, now: Millis) -> Option<Option<Waker>> {
-        let entry = *self.heap.first().filter(|entry| entry.at <= now)?;
-        let slot = self.slots.get_mut(entry.slot as usize)?;
-        let due = slot.wait.min(slot.set) <= now;
-        if slot.wait <= now {
-            slot.wait = NEVER;
-        }
-        if slot.set <= now {
-            slot.set = NEVER;
-        }
-        let next = slot.wait.min(slot.set);
-        let waker = if due { slot.waker.take() } else { None };
-        if next == NEVER {
-            self.take_out(0);
-        } else {
-            if let Some(first) = self.heap.first_mut() {
-                first.at = next;
+    #[test]
+    fn ten_thousand_tasks_time_out_when_they_should() {
+        run(async {
+            let timers = Timers::start();
+            let tasks: Vec<_> = (0..10_000_u64)
+                .map(|task| {
+                    let deadline = timers.deadline();
+                    tokio::task::spawn_local(async move {
+                        let ms = 100 + task * 7 % 200;
+                        let start = Instant::now();
+                        assert_eq!(deadline.within(ms, pending::<()>()).await, Err(Elapsed));
+                        (ms, start.elapsed().as_millis() as u64)
+                    })
+                })
+                .collect();
+            for task in tasks {
+                let (asked, took) = task.await.unwrap();
+                assert!(took + clock::tick() + 1 >= asked, "{took} ms instead of {asked}");
+                assert!(took < asked + 1000, "{took} ms instead of {asked}");
             }
-            self.sift_down(0);
-        }
-        Some(waker)
+            assert_eq!(timers.0.queue.borrow().pushes, 10_000);
+            assert_eq!(queued(&timers), 0);
+        });
     }
 
-    /// Makes sure that the slot has an entry no later than its deadline.
-    fn queue_if_earlier(&mut self, slot: u32) {
-        let Some(wanted) = self.slots.get(slot as usize) else { return };
-        let at = wanted.wait.min(wanted.set);
-        if at == NEVER {
-            return;
-        }
-        let place = match wanted.place {
-            Some(place) => {
-                let place = place as usize;
-                match self.heap.get_mut(place) {
-                    Some(entry) if at < entry.at => entry.at = at,
-                    _ => return,
+    #[test]
+    fn a_deadline_that_moves_later_is_not_queued_again() {
+        run(async {
+            let timers = Timers::start();
+            let deadline = timers.deadline();
+            let start = Instant::now();
+            // Much longer than the timeout in all, so the entry comes due while waits go on.
+            while start.elapsed() < Duration::from_millis(300) {
+                assert_eq!(deadline.within(100, turn()).await, Ok(()));
+            }
+            assert_eq!(timers.0.queue.borrow().pushes, 1);
+            // One that becomes earlier is.
+            let other = timers.deadline();
+            assert_eq!(other.within(10_000, turn()).await, Ok(()));
+            assert_eq!(other.within(20, pending::<()>()).await, Err(Elapsed));
+            assert_eq!(timers.0.queue.borrow().pushes, 3);
+        });
+    }
+
+    #[test]
+    fn a_wait_that_is_over_at_once_leaves_no_trace() {
+        run(async {
+            let timers = Timers::start();
+            let deadline = timers.deadline();
+            assert_eq!(deadline.within(10, async { 7 }).await, Ok(7));
+            assert_eq!(deadline.within(0, async { 8 }).await, Ok(8));
+            assert_eq!(deadline.within(0, pending::<()>()).await, Err(Elapsed));
+            assert_eq!(timers.0.queue.borrow().pushes, 1);
+        });
+    }
+
+    #[test]
+    fn of_nested_waits_the_earlier_ends_and_the_outer_goes_on() {
+        run(async {
+            let timers = Timers::start();
+            let deadline = timers.deadline();
+            let start = Instant::now();
+            let inner = deadline.within(10_000, pending::<()>());
+            assert_eq!(deadline.within(30, inner).await, Err(Elapsed));
+
+            let outer = deadline.within(150, async {
+                assert_eq!(deadline.within(30, pending::<()>()).await, Err(Elapsed));
+                assert_eq!(deadline.within(20_000, turn()).await, Ok(()));
+                assert_eq!(deadline.within(30, pending::<()>()).await, Err(Elapsed));
+                pending::<()>().await;
+            });
+            assert_eq!(outer.await, Err(Elapsed));
+            assert!((150..2000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+        });
+    }
+
+    #[test]
+    fn waits_side_by_side_each_end() {
+        run(async {
+            let timers = Timers::start();
+            let deadline = timers.deadline();
+            for (one, other) in [(20, 60), (60, 20)] {
+                let start = Instant::now();
+                let mut late = pin!(deadline.within(one, pending::<()>()));
+                let mut early = pin!(deadline.within(other, pending::<()>()));
+                let (mut a, mut b) = (false, false);
+                poll_fn(|cx| {
+                    a = a || late.as_mut().poll(cx).is_ready();
+                    b = b || early.as_mut().poll(cx).is_ready();
+                    if a && b { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+                assert!((50..2000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+            }
+        });
+    }
+
+    #[test]
+    fn a_deadline_set_wakes_its_task_once_it_has_passed() {
+        run(async {
+            let timers = Timers::start();
+            let deadline = timers.deadline();
+            deadline.set(10_000);
+            deadline.set(30);
+            assert!(!deadline.expired());
+            poll_fn(|cx| deadline.poll_expired(cx)).await;
+            assert!(deadline.expired());
+            deadline.clear();
+            assert!(!deadline.expired());
+        });
+    }
+
+    #[test]
+    fn dropped_deadlines_leave_nothing_and_the_driver_ends_with_them() {
+        run(async {
+            let timers = Timers::start();
+            for _ in 0..100 {
+                let deadlines: Vec<_> = (0..3).map(|_| timers.deadline()).collect();
+                for (deadline, ms) in deadlines.iter().zip([5000, 1000, 9000]) {
+                    deadline.set(ms);
                 }
-                place
             }
-            None => {
-                self.heap.push(Entry { at, slot });
-                self.heap.len() - 1
+            assert_eq!(timers.0.queue.borrow().slots.len(), 3);
+            assert_eq!(queued(&timers), 0);
+            turn().await;
+            assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
+            drop(timers);
+            for _ in 0..3 {
+                turn().await;
             }
-        };
-        #[cfg(test)]
-        {
-            self.pushes += 1;
-        }
-        self.sift_up(place);
+            assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
+        });
     }
 
-    fn place(&self, slot: u32) -> Option<usize> {
-        self.slots.get(slot as usize)?.place.map(|place| place as usize)
-    }
-
-    fn take_out(&mut self, place: usize) {
-        let Some(last) = self.heap.len().checked_sub(1) else { return };
-        if place > last {
-            return;
-        }
-        let gone = self.heap.swap_remove(place);
-        if let Some(slot) = self.slots.get_mut(gone.slot as usize) {
-            slot.place = None;
-        }
-        if place < last {
-            let place = self.sift_up(place);
-            self.sift_down(place);
-        }
-    }
-
-    fn sift_up(&mut self, mut place: usize) -> usize {
-        while place > 0 {
-            let parent = (place - 1) / 2;
-            if self.at(parent) <= self.at(place) {
-                break;
-            }
-            self.swap(parent, place);
-            place = parent;
-        }
-        self.settle(place);
-        place
-    }
-
-    fn sift_down(&mut self, mut place: usize) {
-        loop {
-            let (left, right) = (2 * place + 1, 2 * place + 2);
-            let child = if self.at(right) < self.at(left) { right } else { left };
-            if self.at(place) <= self.at(child) {
-                break;
-            }
-            self.swap(place, child);
-            place = child;
-        }
-        self.settle(place);
-    }
-
-    fn at(&self, place: usize) -> Millis {
-        self.heap.get(place).map_or(NEVER, |entry| entry.at)
-    }
-
-    fn swap(&mut self, one: usize, other: usize) {
-        self.heap.swap(one, other);
-        self.settle(one);
-        self.settle(other);
-    }
-
-    /// Tells the slot at `place` where it is.
-    fn settle(&mut self, place: usize) {
-        if let Some(entry) = self.heap.get(place)
-            && let Some(slot) = self.slots.get_mut(entry.slot as usize)
-        {
-            slot.place = Some(place as u32);
-        }
+    #[test]
+    fn an_idle_connection_stays_small() {
+        assert!(size_of::<Deadline>() <= 24, "{}", size_of::<Deadline>());
+        assert!(size_of::<Slot>() <= 56, "{}", size_of::<Slot>());
+        assert!(size_of::<crate::Stream>() <= 40, "{}", size_of::<crate::Stream>());
+        // A wait adds a reference and two numbers to its future.
+        assert!(size_of::<Within<'_, [u64; 4]>>() <= 32 + 32, "{}", size_of::<Within<'_, [u64; 4]>>());
     }
 }
