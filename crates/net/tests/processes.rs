@@ -1,4 +1,9 @@
 //! Forking, signals, inheriting sockets over an exec: one process with one thread, which the test harness is not.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may assume; what is not a #[test] function itself is one part of it"
+)]
 
 use net::process::{self, Ended, Pid, Signal, Signals};
 use net::{Address, inherited, listen};

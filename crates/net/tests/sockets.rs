@@ -1,4 +1,9 @@
 //! Listening, connecting, reading and writing, and keeping idle connections, over real sockets of this machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may assume; what is not a #[test] function itself is one part of it"
+)]
 
 use net::pool::{Limits, Pooled};
 use net::{Address, Connect, Keepalive, Listener, Pool, Stream, listen};
