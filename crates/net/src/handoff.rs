@@ -14,6 +14,15 @@ use tokio::io::Interest;
 const BATCH: usize = 250;
 const HEAD: usize = 8;
 
+/// How much a parcel may hold. A master expects no files from a worker, which may have been taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// Bytes.
+    pub bytes: usize,
+    /// Open files.
+    pub files: usize,
+}
+
 /// What is received.
 #[derive(Debug, Default)]
 pub struct Parcel {
@@ -33,10 +42,10 @@ pub fn send(channel: &UnixStream, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io:
     Outgoing::new(bytes, files)?.step(channel.as_fd())
 }
 
-/// Waits for a parcel of at most `limit` bytes; `None` if the other end has closed. After an error the channel is of no
+/// Waits for a parcel; `None` if the other end has closed. After an error the channel is of no
 /// more use.
-pub fn receive(channel: &UnixStream, limit: usize) -> io::Result<Option<Parcel>> {
-    Incoming::default().step(channel.as_fd(), limit)
+pub fn receive(channel: &UnixStream, most: Most) -> io::Result<Option<Parcel>> {
+    Incoming::default().step(channel.as_fd(), most)
 }
 
 /// One end of a channel on an event loop.
@@ -55,9 +64,9 @@ impl Channel {
     }
 
     /// As [`receive`]. May be dropped while it waits: what has come is kept for the next call.
-    pub async fn receive(&mut self, limit: usize) -> io::Result<Option<Parcel>> {
+    pub async fn receive(&mut self, most: Most) -> io::Result<Option<Parcel>> {
         let Channel { socket, incoming } = self;
-        socket.async_io(Interest::READABLE, || incoming.step(socket.as_fd(), limit)).await
+        socket.async_io(Interest::READABLE, || incoming.step(socket.as_fd(), most)).await
     }
 
     /// As [`send`]. If it is dropped while it waits, the channel is of no more use.
@@ -122,7 +131,7 @@ struct Incoming {
 }
 
 impl Incoming {
-    fn step(&mut self, socket: BorrowedFd<'_>, limit: usize) -> io::Result<Option<Parcel>> {
+    fn step(&mut self, socket: BorrowedFd<'_>, most: Most) -> io::Result<Option<Parcel>> {
         let mut chunk = [0; 16384];
         while self.head.len() < HEAD {
             let room = chunk.get_mut(..HEAD - self.head.len()).unwrap_or_default();
@@ -133,7 +142,7 @@ impl Incoming {
             }
         }
         let (length, count) = sizes(&self.head);
-        if length > limit {
+        if length > most.bytes || count > most.files {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a parcel larger than expected"));
         }
         while self.parcel.files.len() < count {
@@ -179,6 +188,8 @@ mod tests {
     use std::thread;
     use tokio::runtime::{Builder, LocalOptions};
 
+    const MOST: Most = Most { bytes: 1_000_000, files: 300 };
+
     /// More than fits into one message, and more than fits into the socket.
     fn files(count: usize) -> Vec<OwnedFd> {
         let file = |number: usize| {
@@ -209,12 +220,12 @@ mod tests {
             let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
             runtime.unwrap().block_on(async move {
                 let mut channel = Channel::new(worker).unwrap();
-                check(channel.receive(2_000_000).await.unwrap().unwrap(), &expected, 300);
-                check(channel.receive(0).await.unwrap().unwrap(), b"", 0);
+                check(channel.receive(MOST).await.unwrap().unwrap(), &expected, 300);
+                check(channel.receive(MOST).await.unwrap().unwrap(), b"", 0);
                 let files = files(251);
                 let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
                 channel.send(&expected, &files).await.unwrap();
-                assert!(channel.receive(10).await.unwrap().is_none());
+                assert!(channel.receive(MOST).await.unwrap().is_none());
             });
         });
         {
@@ -225,28 +236,33 @@ mod tests {
         }
         // Let the worker fill the socket before anything is taken out.
         thread::sleep(std::time::Duration::from_millis(50));
-        check(receive(&master, 1_000_000).unwrap().unwrap(), &large, 251);
+        check(receive(&master, MOST).unwrap().unwrap(), &large, 251);
         drop(master);
         worker.join().unwrap();
     }
 
     #[test]
-    fn what_was_not_announced_is_refused() {
+    fn what_was_not_announced_or_is_too_much_is_refused() {
+        let few = Most { bytes: 10, files: 2 };
         let (one, other) = pair().unwrap();
         send(&one, b"eleven byte", &[]).unwrap();
-        assert!(receive(&other, 10).is_err());
+        assert!(receive(&other, few).is_err());
+
+        let (one, other) = pair().unwrap();
+        send(&one, b"", &[one.as_fd(); 3]).unwrap();
+        assert!(receive(&other, few).is_err());
 
         let (one, other) = pair().unwrap();
         (&one).write_all(&[3, 0, 0, 0, 0, 0, 0]).unwrap();
         drop(one);
-        assert_eq!(receive(&other, 10).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(receive(&other, few).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
 
         // Two files announced, one sent; then one sent where none was announced.
         for head in [[0, 0, 0, 0, 2, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]] {
             let (one, other) = pair().unwrap();
             (&one).write_all(&head).unwrap();
             post(one.as_fd(), &[0], &[one.as_raw_fd()]).unwrap();
-            assert_eq!(receive(&other, 10).unwrap_err().kind(), io::ErrorKind::InvalidData);
+            assert_eq!(receive(&other, few).unwrap_err().kind(), io::ErrorKind::InvalidData);
         }
     }
 }

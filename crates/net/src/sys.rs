@@ -64,7 +64,8 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, bytes: &mut [u8], max: usize) -> io::R
     let mut slices = [IoSliceMut::new(bytes)];
     let message = recvmsg::<()>(fd.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
     let mut fds = Vec::new();
-    // There is room for as many as a message can hold, so the list is never cut off (which would lose descriptors).
+    // There is room for as many as a message can hold, so the list is never cut off,
+    // unless this process may open no more files; then the call fails, and what it had got stays open and unused.
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(raw) = control {
             // SAFETY: the kernel has just made these descriptors for this process; nothing else owns them.

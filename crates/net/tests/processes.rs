@@ -72,7 +72,7 @@ fn a_daemon_leaves_the_session(signals: &Signals) {
     })
     .unwrap();
     assert_eq!(end(signals), Ended::Exited(starter, 0));
-    let told = net::handoff::receive(&ours, 100).unwrap().unwrap();
+    let told = net::handoff::receive(&ours, net::handoff::Most { bytes: 100, files: 0 }).unwrap().unwrap();
     assert_eq!(String::from_utf8(told.bytes).unwrap(), "true /dev/null");
 }
 
