@@ -107,7 +107,7 @@ impl Sources {
 }
 
 /// A piece of one source text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Span {
     /// Index into [`Sources::files`].
     pub file: u32,

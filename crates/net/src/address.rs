@@ -49,6 +49,14 @@ impl Address {
         Some(Address::Unix(path))
     }
 
+    /// The address without its port, as `$remote_addr` shows it: `127.0.0.1`, `::1`, `unix:`.
+    pub fn ip_text(&self) -> String {
+        match self {
+            Address::Inet(inet) => inet.ip().to_string(),
+            Address::Unix(_) => "unix:".to_owned(),
+        }
+    }
+
     /// The port, if the address has one.
     pub fn port(&self) -> Option<u16> {
         match self {

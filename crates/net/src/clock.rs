@@ -16,6 +16,30 @@ pub fn wall() -> (u64, u32) {
     (at / 1000, (at % 1000) as u32)
 }
 
+/// A moment in the machine's time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// The year.
+    pub year: i32,
+    /// 1 to 12.
+    pub month: u32,
+    /// 1 to 31.
+    pub day: u32,
+    /// 0 to 23.
+    pub hour: u32,
+    /// 0 to 59.
+    pub minute: u32,
+    /// 0 to 60.
+    pub second: u32,
+    /// Seconds east of UTC.
+    pub offset: i64,
+}
+
+/// A moment, given in seconds since 1970, in the machine's time zone.
+pub fn local(unix: u64) -> Local {
+    crate::sys::local_time(unix)
+}
+
 /// How far the clocks may be behind, in whole milliseconds, at least one.
 pub fn tick() -> Millis {
     let nanoseconds = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)

@@ -20,5 +20,6 @@ pub use address::Address;
 pub use buffers::Buffers;
 pub use clock::Millis;
 pub use pool::Pool;
+pub use process::thread_id;
 pub use stream::{Connect, Keepalive, Stream, TcpInfo};
 pub use timer::{Deadline, Elapsed, Timers};

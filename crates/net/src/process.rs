@@ -42,6 +42,14 @@ pub fn fork_worker(run: impl FnOnce() -> i32) -> io::Result<Pid> {
     std::process::exit(code)
 }
 
+/// The system's number of this thread, as error logs show it.
+pub fn thread_id() -> i32 {
+    thread_local! {
+        static ID: i32 = nix::unistd::gettid().as_raw();
+    }
+    ID.with(|id| *id)
+}
+
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {

@@ -132,3 +132,24 @@ pub(crate) fn wait_signal(set: &SigSet, timeout: Option<Duration>) -> io::Result
         Err(error) => Err(error.into()),
     }
 }
+
+/// The moment in the machine's time zone.
+pub(crate) fn local_time(unix: u64) -> crate::clock::Local {
+    let seconds = libc::time_t::try_from(unix).unwrap_or(0);
+    let mut parts = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both pointers are to live values of the right types; localtime_r writes only `parts`, for which every bit
+    // pattern made of zeroes is a value, so that it may be read even where the call failed.
+    let parts = unsafe {
+        libc::localtime_r(&raw const seconds, parts.as_mut_ptr());
+        parts.assume_init()
+    };
+    crate::clock::Local {
+        year: parts.tm_year + 1900,
+        month: parts.tm_mon as u32 + 1,
+        day: parts.tm_mday as u32,
+        hour: parts.tm_hour as u32,
+        minute: parts.tm_min as u32,
+        second: parts.tm_sec as u32,
+        offset: parts.tm_gmtoff,
+    }
+}

@@ -55,6 +55,14 @@ impl Timers {
         Timers(shared)
     }
 
+    /// Wakes every task that has waited with a deadline: something changed that all of them should look at.
+    pub fn wake_all(&self) {
+        let wakers: Vec<Waker> = self.0.queue.borrow().slots.iter().filter_map(|s| s.waker.clone()).collect();
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
     /// A deadline for one task, not set.
     pub fn deadline(&self) -> Deadline {
         let slot = self.0.queue.borrow_mut().add();

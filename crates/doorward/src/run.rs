@@ -1,0 +1,273 @@
+//! The path of a request, from its head to its response's head.
+
+use crate::body::Body;
+use crate::error_pages;
+use crate::exchange::{Exchange, MAX_SUBREQUESTS, MAX_URI_CHANGES};
+use crate::locate::Found;
+use crate::log::Level;
+use crate::modules::{access_log, core, rewrite};
+use crate::plan::{Access, Content, Plan, Verdict};
+
+/// Why a step does not go on to the next one.
+#[derive(Debug)]
+pub enum Stop {
+    /// It ends with a status, for which there may be an error page.
+    Status(u16),
+    /// It ends with a body; the head is in the exchange.
+    Done(Body),
+    /// The path changed and a location is to be chosen anew (`rewrite ... last`).
+    Relocate,
+    /// An internal redirect: the path changed and the server's rewrite rules run again.
+    Redirect,
+    /// It goes on in a named location.
+    Named(Vec<u8>),
+    /// The connection is closed without a response (444), or the client has gone (499).
+    Gone,
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Body")
+    }
+}
+
+/// Where a request stands.
+enum At<'c> {
+    Server,
+    Locate,
+    Inside(&'c Plan),
+    Ended(u16),
+}
+
+/// Runs a request, or a subrequest, to its response. `None` closes the connection without one.
+pub async fn run(ex: &mut Exchange<'_>) -> Option<Body> {
+    drive(ex, At::Server).await
+}
+
+/// Ends a request with a status before its path is known.
+pub async fn refuse(ex: &mut Exchange<'_>, status: u16) -> Option<Body> {
+    drive(ex, At::Ended(status)).await
+}
+
+async fn drive<'c>(ex: &mut Exchange<'c>, mut at: At<'c>) -> Option<Body> {
+    let body = loop {
+        let stop = match at {
+            At::Server => match rewrite::run(ex, &ex.server.plan.rewrite) {
+                Ok(()) | Err(Stop::Relocate) => {
+                    at = At::Locate;
+                    continue;
+                }
+                Err(stop) => stop,
+            },
+            At::Locate => match locate(ex) {
+                Ok(plan) => {
+                    at = At::Inside(plan);
+                    continue;
+                }
+                Err(stop) => stop,
+            },
+            At::Inside(plan) => inside(ex, plan).await,
+            At::Ended(status) => Stop::Status(status),
+        };
+        at = match stop {
+            Stop::Done(body) => break body,
+            Stop::Gone => return None,
+            Stop::Status(444 | 499) => return None,
+            Stop::Status(status) => match error_pages::find(ex, status) {
+                Stop::Done(body) => break body,
+                Stop::Redirect => redirected(ex, "internally redirecting to"),
+                Stop::Named(name) => named(ex, &name),
+                _ => break Body::Empty,
+            },
+            Stop::Relocate => {
+                if ex.uri_changes >= MAX_URI_CHANGES {
+                    cycle(ex, "processing")
+                } else {
+                    ex.uri_changes += 1;
+                    At::Locate
+                }
+            }
+            Stop::Redirect => redirected(ex, "internally redirecting to"),
+            Stop::Named(name) => named(ex, &name),
+        };
+    };
+    Some(filter(ex, body))
+}
+
+/// Chooses the location, and what of it applies to this method.
+fn locate<'c>(ex: &mut Exchange<'c>) -> Result<&'c Plan, Stop> {
+    let server = ex.server;
+    let plan = match server.plan.locations.find(ex) {
+        Found::Location(plan) => plan,
+        Found::Redirect(plan) => {
+            ex.plan = plan;
+            let mut target = Vec::new();
+            wire::uri::escape(wire::uri::Escape::Uri, &plan.core.name, &mut target);
+            if !ex.args.is_empty() {
+                target.push(b'?');
+                target.extend_from_slice(&ex.args);
+            }
+            ex.response.fields.set("Location", &target);
+            return Err(Stop::Status(301));
+        }
+        Found::Nothing => &server.plan,
+    };
+    ex.plan = plan;
+    if plan.core.internal && !ex.internal {
+        return Err(Stop::Status(404));
+    }
+    let plan = apply_limit_except(ex, plan);
+    let length = ex.visit.head.content_length.unwrap_or(0);
+    if ex.is_main() && !core::body_allowed(plan, length) && !ex.visit.body_is_read() {
+        ex.log(Level::Error, format_args!("client intended to send too large body: {length} bytes"));
+        return Err(Stop::Status(413));
+    }
+    Ok(plan)
+}
+
+fn apply_limit_except<'c>(ex: &mut Exchange<'c>, plan: &'c Plan) -> &'c Plan {
+    let plan = match &plan.limit_except {
+        Some((methods, limited)) if !methods.allow(ex.method) => limited,
+        _ => plan,
+    };
+    ex.plan = plan;
+    plan
+}
+
+/// What a location does to a request.
+async fn inside<'c>(ex: &mut Exchange<'c>, plan: &'c Plan) -> Stop {
+    // Where no location was found the server's own rules have run already.
+    if !std::ptr::eq(plan, &ex.server.plan)
+        && let Err(stop) = rewrite::run(ex, &plan.rewrite)
+    {
+        return stop;
+    }
+    // `if` may have put its own settings in force.
+    let plan = ex.plan;
+    if ex.is_main()
+        && let Err(stop) = access(ex, plan).await
+    {
+        return stop;
+    }
+    match content(ex, plan).await {
+        Ok(body) => Stop::Done(body),
+        Err(stop) => stop,
+    }
+}
+
+/// Who may pass (nginx's access phase, `satisfy`).
+async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
+    let mut refused = None;
+    for method in &plan.access {
+        let verdict = match method {
+            Access::Request(request) => request.check(ex).await,
+        };
+        match verdict {
+            Ok(Verdict::Allowed) if plan.core.satisfy_any => {
+                ex.response.fields.hide_known(wire::Name::WwwAuthenticate);
+                return Ok(());
+            }
+            Ok(_) => {}
+            // With `any`, only a plain refusal leaves the others a say.
+            Err(Stop::Status(status @ (401 | 403))) if plan.core.satisfy_any => {
+                if refused != Some(401) {
+                    refused = Some(status);
+                }
+            }
+            Err(stop) => return Err(stop),
+        }
+    }
+    match refused {
+        None => Ok(()),
+        Some(status) => {
+            if status == 403 && !ex.internal {
+                ex.log(Level::Error, format_args!("access forbidden by rule"));
+            }
+            Err(Stop::Status(status))
+        }
+    }
+}
+
+async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
+    match &plan.content {
+        Content::Proxy(proxy) => proxy.run(ex).await,
+        Content::Files(files) => files.run(ex),
+    }
+}
+
+/// Changes the head, now that it is known whose it is.
+fn filter(ex: &mut Exchange<'_>, body: Body) -> Body {
+    if ex.forced_status != 0 {
+        ex.response.status = ex.forced_status;
+        ex.response.reason = wire::Range::default();
+    }
+    body
+}
+
+fn redirected<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {
+    if ex.uri_changes >= MAX_URI_CHANGES {
+        return cycle(ex, doing);
+    }
+    ex.uri_changes += 1;
+    ex.internal = true;
+    ex.as_sent = false;
+    ex.plan = &ex.server.plan;
+    At::Server
+}
+
+fn named<'c>(ex: &mut Exchange<'c>, name: &[u8]) -> At<'c> {
+    let shown = String::from_utf8_lossy(name);
+    if ex.uri_changes >= MAX_URI_CHANGES {
+        ex.log(
+            Level::Error,
+            format_args!(
+                "rewrite or internal redirection cycle while redirect to named location \"{shown}\""
+            ),
+        );
+        return At::Ended(500);
+    }
+    ex.uri_changes += 1;
+    if ex.uri.is_empty() {
+        ex.log(Level::Error, format_args!("empty URI in redirect to named location \"{shown}\""));
+        return At::Ended(500);
+    }
+    let server = ex.server;
+    match server.named.get(name) {
+        Some(plan) => {
+            ex.internal = true;
+            At::Inside(apply_limit_except(ex, plan))
+        }
+        None => {
+            ex.log(Level::Error, format_args!("could not find named location \"{shown}\""));
+            At::Ended(500)
+        }
+    }
+}
+
+fn cycle<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {
+    let uri = String::from_utf8_lossy(&ex.uri).into_owned();
+    ex.log(Level::Error, format_args!("rewrite or internal redirection cycle while {doing} \"{uri}\""));
+    At::Ended(500)
+}
+
+/// Asks another location of the same server on this request's behalf, and waits for the head of its answer.
+/// The body is dropped; a short one is read, so that the connection to the service is kept.
+pub async fn ask<'c>(ex: &mut Exchange<'c>, uri: &[u8]) -> Result<Box<Exchange<'c>>, Stop> {
+    let made = ex.visit.subrequests.get();
+    if ex.depth >= MAX_SUBREQUESTS || made >= MAX_SUBREQUESTS {
+        let shown = String::from_utf8_lossy(uri);
+        ex.log(Level::Error, format_args!("subrequests cycle while processing \"{shown}\""));
+        return Err(Stop::Status(500));
+    }
+    ex.visit.subrequests.set(made + 1);
+    let mut child = Box::new(ex.child(uri.to_vec(), Vec::new()));
+    let future: std::pin::Pin<Box<dyn Future<Output = Option<Body>> + '_>> = Box::pin(run(&mut child));
+    let answer = future.await;
+    ex.visit.subrequests.set(made);
+    let Some(body) = answer else { return Err(Stop::Gone) };
+    body.discard(&mut child).await;
+    if child.plan.core.log_subrequest {
+        access_log::write(&child);
+    }
+    Ok(child)
+}
