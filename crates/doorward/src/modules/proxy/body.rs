@@ -97,7 +97,7 @@ impl UpstreamBody {
 
     /// Whether everything was handed out.
     pub fn is_done(&self) -> bool {
-        self.done
+        self.done && self.raw.is_empty()
     }
 
     /// Appends the next piece of payload; false at the end.
@@ -108,14 +108,16 @@ impl UpstreamBody {
         most: usize,
     ) -> Result<bool, Truncated> {
         let before = out.len();
+        if self.done {
+            // Decoded ahead, by `settle`.
+            out.append(&mut self.raw);
+            return Ok(self.handed_out(ex, out.len() - before));
+        }
         loop {
             self.decode(ex, out)?;
             let got = out.len() - before;
             if got > 0 || self.done {
-                if let Some(attempt) = ex.upstream.current() {
-                    attempt.response_length += got as u64;
-                }
-                return Ok(got > 0);
+                return Ok(self.handed_out(ex, got));
             }
             if matches!(self.decoder, Decoder::Length(_) | Decoder::UntilClose) {
                 // Payload and nothing else: it is read to where it is wanted.
@@ -130,6 +132,13 @@ impl UpstreamBody {
         }
     }
 
+    fn handed_out(&self, ex: &mut Exchange<'_>, payload: usize) -> bool {
+        if let Some(attempt) = ex.upstream.current() {
+            attempt.response_length += payload as u64;
+        }
+        payload > 0
+    }
+
     async fn read_plain(
         &mut self,
         ex: &mut Exchange<'_>,
@@ -141,9 +150,7 @@ impl UpstreamBody {
             _ => most,
         };
         let read = self.read(ex, out, most).await?;
-        if let Some(attempt) = ex.upstream.current() {
-            attempt.response_length += read as u64;
-        }
+        self.handed_out(ex, read);
         match &mut self.decoder {
             Decoder::Length(left) => {
                 *left -= (read as u64).min(*left);
