@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use conf::{Contexts, Diagnostic, Node, Tree};
+use conf::{Contexts, Diagnostic, Node, Table, Tree};
 
 use crate::config::Config;
+use crate::directives::Verdict;
 use crate::log::{ErrorLog, Logs};
-use crate::module::{Directive, Scope};
+use crate::module::Scope;
 use crate::modules::{self, core, upstream};
 use crate::plan::Plan;
 use crate::variables::Registry;
@@ -76,13 +77,9 @@ pub fn as_path(bytes: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(bytes))
 }
 
-static DIRECTIVES: LazyLock<HashMap<&'static str, Vec<&'static Directive>>> = LazyLock::new(|| {
-    let mut by_name: HashMap<&'static str, Vec<&'static Directive>> = HashMap::new();
-    for directive in modules::directives() {
-        by_name.entry(directive.name).or_default().push(directive);
-    }
-    by_name
-});
+/// Every directive: those of the modules, then nginx's others, which have no effect or are refused.
+static DIRECTIVES: LazyLock<Table<'static, Verdict>> =
+    LazyLock::new(|| Table::new(modules::directives().chain(crate::directives::rows())));
 
 /// Compiles a configuration file; what is wrong comes back with its place.
 pub fn compile(
@@ -121,25 +118,10 @@ impl Compiler {
     }
 
     fn directive(&mut self, node: &Node, scope: &mut Scope) -> Result<(), Diagnostic> {
-        let name = String::from_utf8_lossy(&node.name.text);
-        let Some(rows) = DIRECTIVES.get(&*name) else {
-            return self.not_built(node, &name);
-        };
-        let Some(row) = rows.iter().find(|row| row.contexts.contains(self.context)) else {
-            return Err(Diagnostic::at(node.span, format!("\"{name}\" directive is not allowed here")));
-        };
-        row.check(node, self.context)?;
-        (row.set)(scope, self, node)
-    }
-
-    /// A directive that no module has: nginx's own that has no effect or is refused here, or nobody's.
-    fn not_built(&mut self, node: &Node, name: &str) -> Result<(), Diagnostic> {
-        let _ = self;
-        let mut error = Diagnostic::at(node.span, format!("unknown directive \"{name}\""));
-        if let Some(near) = conf::closest(name, DIRECTIVES.keys().copied()) {
-            error = error.instead(format!("did you mean \"{near}\"?"));
+        match DIRECTIVES.find(node, self.context)?.set {
+            Verdict::Built(set) => set(scope, self, node),
+            verdict => verdict.complaint(node).map_or(Ok(()), Err),
         }
-        Err(error)
     }
 
     /// Warns about something that works, but hardly as meant.

@@ -5,6 +5,7 @@ use std::any::Any;
 use conf::{Diagnostic, Node};
 
 use crate::compile::Compiler;
+use crate::directives::Verdict;
 use crate::plan::Plan;
 use crate::variables;
 
@@ -12,7 +13,7 @@ use crate::variables;
 pub type Set = fn(&mut Scope, &mut Compiler, &Node) -> Result<(), Diagnostic>;
 
 /// One row of a module's table.
-pub type Directive = conf::Directive<Set>;
+pub type Directive = conf::Directive<Verdict>;
 
 /// One module: the tables that the compiler, the reference and the engine read.
 pub struct Module {
@@ -109,14 +110,14 @@ macro_rules! directives {
             shape: $crate::directives!(@shape $($shape)?),
             default: $default,
             doc: concat!($($doc, "\n"),+),
-            set: |scope, compiler, node| {
+            set: $crate::directives::Verdict::Built(|scope, compiler, node| {
                 let set: fn(
                     &mut $settings,
                     &mut $crate::compile::Compiler,
                     &::conf::Node,
                 ) -> Result<(), ::conf::Diagnostic> = $set;
                 set(scope.get_mut::<$settings>(), compiler, node)
-            },
+            }),
         } ),+ ]
     };
     (@contexts $first:ident $($rest:ident)*) => { ::conf::Contexts::$first$(.or(::conf::Contexts::$rest))* };

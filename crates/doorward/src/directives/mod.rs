@@ -21,12 +21,16 @@ mod verdict;
 
 use conf::{Arg, Contexts, Diagnostic, Directive, Node, Shape};
 
+use crate::module::Set;
+
 /// A directive that Doorward knows and does not do.
 pub(crate) type Row = Directive<Verdict>;
 
 /// What becomes of such a directive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Verdict {
+    /// A module does it.
+    Built(Set),
     /// It is accepted and changes nothing, for this reason.
     NoEffect(&'static str),
     /// The configuration is refused: to go on without it would not do what its author asked for.
@@ -42,7 +46,7 @@ impl Verdict {
     /// The complaint about a directive that is refused; none about one that is accepted.
     pub(crate) fn complaint(self, node: &Node) -> Option<Diagnostic> {
         match self {
-            Self::NoEffect(_) => None,
+            Self::Built(_) | Self::NoEffect(_) => None,
             Self::Refused { because, instead } => {
                 Some(node.complaint(&format!("is not supported: {because}")).instead(instead))
             }
