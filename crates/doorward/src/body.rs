@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use crate::exchange::Exchange;
-use crate::modules::proxy::UpstreamBody;
+use crate::modules::proxy::{Tunnel, UpstreamBody};
 
 /// A body of a response.
 #[derive(Default)]
@@ -22,6 +22,8 @@ pub enum Body {
     File(FilePart),
     /// What an upstream sends.
     Upstream(Box<UpstreamBody>),
+    /// None, but what follows the head is another protocol's.
+    Tunnel(Box<Tunnel>),
     /// Several, one behind the other.
     Parts(VecDeque<Body>),
 }
@@ -49,7 +51,7 @@ impl Body {
         most: usize,
     ) -> Result<bool, Truncated> {
         match self {
-            Body::Empty => Ok(false),
+            Body::Empty | Body::Tunnel(_) => Ok(false),
             Body::Bytes(bytes) => {
                 let bytes = std::mem::take(bytes);
                 *self = Body::Empty;
@@ -80,7 +82,7 @@ impl Body {
     /// Whether it is known, without waiting, that nothing more will come.
     pub fn is_done(&self) -> bool {
         match self {
-            Body::Empty => true,
+            Body::Empty | Body::Tunnel(_) => true,
             Body::Bytes(bytes) => bytes.is_empty(),
             Body::Shared(_, range) => range.is_empty(),
             Body::File(part) => part.length == 0,

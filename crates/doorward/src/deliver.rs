@@ -27,8 +27,16 @@ pub async fn deliver(ex: &mut Exchange<'_>, mut body: Body) {
     let framing = head(ex, &body, &mut out);
     let sent = match framing {
         Framing::None => {
-            body.discard(ex).await;
-            send(ex, &out, &[], 0).await
+            if let Body::Tunnel(tunnel) = body {
+                let sent = send(ex, &out, &[], 0).await;
+                if sent.is_ok() {
+                    tunnel.run(ex).await;
+                }
+                sent
+            } else {
+                body.discard(ex).await;
+                send(ex, &out, &[], 0).await
+            }
         }
         _ => stream(ex, &mut body, framing, &mut out).await,
     };

@@ -5,9 +5,11 @@ mod pass;
 mod request;
 mod response;
 mod run;
+mod tunnel;
 
 pub use body::UpstreamBody;
 pub use pass::{Destination, Fixed};
+pub use tunnel::Tunnel;
 
 use conf::Arg::{Choice, Flag, Many, Number, Offset, Optional, Size, Text, Time};
 use conf::{Diagnostic, once};

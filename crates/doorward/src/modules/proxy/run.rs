@@ -11,7 +11,7 @@ use wire::h1::{Method, ResponseError, ResponseHead, ResponseParser};
 use super::body::{Lease, UpstreamBody};
 use super::pass::Destination;
 use super::request::RequestFraming;
-use super::{Proxy, pass};
+use super::{Proxy, Tunnel, pass};
 use crate::body::Body;
 use crate::client::Interrupted;
 use crate::error_pages::split_args;
@@ -535,6 +535,9 @@ impl Proxy {
         let trailers = self.values.pass_trailers.then_some(self.values.buffer_size as usize);
         let decoder = head.body(question.is_head, trailers);
         self.take_head(ex, head, bytes);
+        if head.upgrade && ex.request_field(Name::Upgrade).is_some() {
+            return self.switch(ex, connection, lease, raw);
+        }
         let ignore_abort = self.values.ignore_client_abort;
         let body =
             UpstreamBody::new(connection, lease, key, decoder, raw, self.values.read_timeout, ignore_abort);
@@ -546,6 +549,22 @@ impl Proxy {
             return Err(stop);
         }
         Ok(Body::Upstream(body))
+    }
+
+    /// The server has changed the protocol as the client asked for it.
+    fn switch(
+        &self,
+        ex: &mut Exchange<'_>,
+        connection: Pooled,
+        lease: Lease,
+        ahead: Vec<u8>,
+    ) -> Result<Body, Stop> {
+        if !ex.is_main() {
+            ex.log(Level::Error, format_args!("connection upgrade in subrequest"));
+            return Err(Stop::Status(502));
+        }
+        let (read_timeout, send_timeout) = (self.values.read_timeout, self.values.send_timeout);
+        Ok(Body::Tunnel(Box::new(Tunnel::new(connection, lease, ahead, read_timeout, send_timeout))))
     }
 
     /// `X-Accel-Redirect`, and `proxy_intercept_errors` where there is a page for the status.
