@@ -163,13 +163,19 @@ impl Compiler {
 
     /// Makes the plan of a scope that has inherited already, its inner locations included.
     pub fn plan_of(&mut self, scope: &mut Scope) -> Result<Plan, Diagnostic> {
-        let children = std::mem::take(&mut scope.get_mut::<core::Children>().locations);
+        let children = scope.get_mut::<core::Children>();
+        let (locations, limit_except) =
+            (std::mem::take(&mut children.locations), children.limit_except.take());
         let core = core::settle(scope, self)?;
         let mut plan = Plan::new(core);
         for module in modules::MODULES {
             (module.plan)(self, scope, &mut plan)?;
         }
-        server::finish_locations(self, children, scope, &mut plan)?;
+        if let Some((methods, mut inner)) = limit_except {
+            inner.inherit_inside(scope);
+            plan.limit_except = Some((methods, Box::new(self.plan_of(&mut inner)?)));
+        }
+        server::finish_locations(self, locations, scope, &mut plan)?;
         Ok(plan)
     }
 }

@@ -31,24 +31,31 @@ pub struct Module {
 pub trait Settings: Any + Default {
     /// Takes from the enclosing block what this one leaves unset.
     fn inherit(&mut self, outer: &Self);
+
+    /// The same in an `if` or `limit_except`, which is still its location: who answers there is inherited too.
+    fn inherit_inside(&mut self, location: &Self) {
+        self.inherit(location);
+    }
 }
 
 /// What a scope may do with a part whose type only its module knows.
 trait Part: Any {
-    fn inherit_from(&mut self, outer: &dyn Any);
-    fn copy(&self) -> Box<dyn Part>;
+    fn inherit_from(&mut self, outer: &dyn Any, inside: bool);
+    fn copy(&self, inside: bool) -> Box<dyn Part>;
 }
 
 impl<C: Settings> Part for C {
-    fn inherit_from(&mut self, outer: &dyn Any) {
-        if let Some(outer) = outer.downcast_ref() {
-            self.inherit(outer);
+    fn inherit_from(&mut self, outer: &dyn Any, inside: bool) {
+        match outer.downcast_ref() {
+            Some(outer) if inside => self.inherit_inside(outer),
+            Some(outer) => self.inherit(outer),
+            None => {}
         }
     }
-    fn copy(&self) -> Box<dyn Part> {
+    fn copy(&self, inside: bool) -> Box<dyn Part> {
         // Inheritance into an empty part, so that what is never inherited stays behind.
         let mut part = C::default();
-        part.inherit(self);
+        part.inherit_from(self, inside);
         Box::new(part)
     }
 }
@@ -78,17 +85,26 @@ impl Scope {
 
     /// Takes from the enclosing block what this one leaves unset.
     pub fn inherit(&mut self, outer: &Scope) {
+        self.inherit_from(outer, false);
+    }
+
+    /// The same in an `if` or `limit_except` of a location.
+    pub fn inherit_inside(&mut self, location: &Scope) {
+        self.inherit_from(location, true);
+    }
+
+    fn inherit_from(&mut self, outer: &Scope, inside: bool) {
         for theirs in &outer.parts {
             let theirs: &dyn Any = &**theirs;
             let same = |p: &&mut Box<dyn Part>| (&***p as &dyn Any).type_id() == theirs.type_id();
             if let Some(ours) = self.parts.iter_mut().find(same) {
-                ours.inherit_from(theirs);
+                ours.inherit_from(theirs, inside);
             }
         }
         for theirs in &outer.parts {
             let id = (&**theirs as &dyn Any).type_id();
             if !self.parts.iter().any(|p| (&**p as &dyn Any).type_id() == id) {
-                self.parts.push(theirs.copy());
+                self.parts.push(theirs.copy(inside));
             }
         }
     }

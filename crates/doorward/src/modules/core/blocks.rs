@@ -24,19 +24,15 @@ pub struct Children {
     pub limit_except: Option<(Methods, Scope)>,
 }
 
-impl Children {
-    /// Takes over the name of the location that an `if` or `limit_except` stands in.
-    pub fn take_name(&mut self, outer: &mut Scope) {
-        let outer = outer.get_mut::<Children>();
-        self.name.clone_from(&outer.name);
-        self.pattern = outer.pattern;
-        self.kind = outer.kind;
-        self.internal = outer.internal;
-    }
-}
-
 impl Settings for Children {
     fn inherit(&mut self, _: &Self) {}
+
+    fn inherit_inside(&mut self, location: &Self) {
+        self.name.clone_from(&location.name);
+        self.pattern = location.pattern;
+        self.kind = location.kind;
+        self.internal = location.internal;
+    }
 }
 
 /// `listen` directives of a server.

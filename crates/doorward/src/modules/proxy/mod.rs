@@ -121,6 +121,13 @@ impl Settings for ProxyLists {
             self.pass_header.clone_from(&outer.pass_header);
         }
     }
+
+    fn inherit_inside(&mut self, location: &Self) {
+        if self.pass.is_none() {
+            self.pass.clone_from(&location.pass);
+        }
+        self.inherit(location);
+    }
 }
 
 /// `proxy_pass` of a location, ready to run.

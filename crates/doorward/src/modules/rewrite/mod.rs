@@ -105,8 +105,7 @@ fn program(cx: &mut Compiler, scope: &mut Scope, in_location: bool) -> Result<Pr
         steps.push(match line {
             Line::Step(step) => step,
             Line::If { condition, mut inner, in_location: true } => {
-                inner.inherit(scope);
-                inner.get_mut::<crate::modules::core::Children>().take_name(scope);
+                inner.inherit_inside(scope);
                 let program = program(cx, &mut inner, in_location)?;
                 let plan = cx.plan_of(&mut inner)?;
                 Step::If { condition, program, plan: Some(Box::new(plan)) }
