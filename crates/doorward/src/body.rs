@@ -26,6 +26,8 @@ pub enum Body {
     Tunnel(Box<Tunnel>),
     /// Several, one behind the other.
     Parts(VecDeque<Body>),
+    /// A part of another.
+    Part(Box<Part>),
 }
 
 /// A part of a file.
@@ -36,6 +38,15 @@ pub struct FilePart {
     pub offset: u64,
     /// How long it is.
     pub length: u64,
+}
+
+/// A part of a body that can only be read from its start.
+pub struct Part {
+    body: Body,
+    /// What still is to be left out in front.
+    skip: u64,
+    /// What still is to be sent.
+    length: u64,
 }
 
 /// A body that ended before its end: the connection to the client must not look complete.
@@ -76,6 +87,7 @@ impl Body {
                 }
                 Ok(false)
             }
+            Body::Part(part) => Box::pin(part.next(ex, out, most)).await,
         }
     }
 
@@ -88,14 +100,79 @@ impl Body {
             Body::File(part) => part.length == 0,
             Body::Upstream(upstream) => upstream.is_done(),
             Body::Parts(parts) => parts.iter().all(Body::is_done),
+            Body::Part(part) => part.length == 0,
+        }
+    }
+
+    /// The `length` bytes behind the first `start`.
+    pub fn part(self, start: u64, length: u64) -> Body {
+        match self.cut(std::slice::from_ref(&(start..start + length))) {
+            Ok(mut parts) => parts.pop().unwrap_or_default(),
+            Err(body) => Body::Part(Box::new(Part { body, skip: start, length })),
+        }
+    }
+
+    /// Takes these parts out of a body that can be read from anywhere; another is given back.
+    pub fn cut(self, parts: &[std::ops::Range<u64>]) -> Result<Vec<Body>, Body> {
+        let within = |range: &std::ops::Range<usize>, part: &std::ops::Range<u64>| {
+            let at =
+                |offset: u64| usize::try_from(offset).map_or(range.end, |o| range.end.min(range.start + o));
+            at(part.start)..at(part.end)
+        };
+        match self {
+            Body::Bytes(bytes) => {
+                let length = bytes.len();
+                Body::Shared(bytes.into(), 0..length).cut(parts)
+            }
+            Body::Shared(bytes, range) => {
+                Ok(parts.iter().map(|part| Body::Shared(bytes.clone(), within(&range, part))).collect())
+            }
+            Body::File(file) => {
+                let cut = |part: &std::ops::Range<u64>| FilePart {
+                    file: file.file.clone(),
+                    offset: file.offset + part.start,
+                    length: part.end.min(file.length).saturating_sub(part.start),
+                };
+                Ok(parts.iter().map(|part| Body::File(cut(part))).collect())
+            }
+            other => Err(other),
         }
     }
 
     /// Lets go of it without writing it out: a short rest from an upstream is read, so that its connection is kept.
     pub async fn discard(self, ex: &mut Exchange<'_>) {
-        if let Body::Upstream(mut upstream) = self {
-            upstream.discard(ex).await;
+        match self {
+            Body::Upstream(mut upstream) => upstream.discard(ex).await,
+            Body::Part(part) => Box::pin(part.body.discard(ex)).await,
+            _ => {}
         }
+    }
+}
+
+impl Part {
+    async fn next(
+        &mut self,
+        ex: &mut Exchange<'_>,
+        out: &mut Vec<u8>,
+        most: usize,
+    ) -> Result<bool, Truncated> {
+        let start = out.len();
+        while self.length > 0 {
+            if !self.body.next(ex, out, most).await? {
+                return Err(Truncated);
+            }
+            let read = (out.len() - start) as u64;
+            let skipped = self.skip.min(read);
+            self.skip -= skipped;
+            out.drain(start..start + skipped as usize);
+            let sent = self.length.min(read - skipped);
+            out.truncate(start + sent as usize);
+            self.length -= sent;
+            if sent > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

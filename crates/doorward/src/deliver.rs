@@ -7,6 +7,7 @@ use crate::body::{Body, Truncated};
 use crate::exchange::Exchange;
 use crate::log::Level;
 use crate::modules::core::{KeepAlive, ServerTokens};
+use crate::modules::headers;
 use crate::product;
 
 /// How much of a body is taken at a time.
@@ -68,11 +69,11 @@ async fn stream(
                 wire::h1::chunk_header(piece.len(), out);
                 piece.extend_from_slice(b"\r\n");
                 if body.is_done() {
-                    last_chunk(body, &mut piece);
+                    last_chunk(ex, body, &mut piece);
                 }
             }
             Ok(true) => {}
-            Ok(false) if framing == Framing::Chunked => last_chunk(body, &mut piece),
+            Ok(false) if framing == Framing::Chunked => last_chunk(ex, body, &mut piece),
             Ok(false) => {}
             Err(Truncated) => {
                 // What was read already is the client's; the end is missing, and it must see that.
@@ -94,10 +95,13 @@ async fn stream(
     result
 }
 
-fn last_chunk(body: &Body, out: &mut Vec<u8>) {
+fn last_chunk(ex: &Exchange<'_>, body: &Body, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     if let Body::Upstream(upstream) = body {
         upstream.append_trailers(out);
+    }
+    if ex.response.adds_trailers {
+        headers::append_trailers(ex, out);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -133,15 +137,18 @@ async fn send(ex: &Exchange<'_>, head: &[u8], piece: &[u8], payload: u64) -> Res
 /// Writes the head and decides on the framing.
 fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Framing {
     let visit = ex.visit;
+    let version = visit.head.version;
+    let chunkable = version >= Version::Http11 && ex.plan.core.chunked_transfer_encoding;
+    if ex.response.adds_trailers && chunkable {
+        ex.response.content_length = None;
+    }
     let response = &ex.response;
     let status = response.status;
-    let version = visit.head.version;
     let bodiless = ex.method == wire::h1::Method::Head || matches!(status, 204 | 304) || status < 200;
     if version == Version::Http09 {
         visit.keep_alive.set(false);
         return if bodiless { Framing::None } else { Framing::Close };
     }
-    let chunkable = version >= Version::Http11 && ex.plan.core.chunked_transfer_encoding;
     let framing = match response.content_length {
         _ if bodiless => Framing::None,
         Some(0) if matches!(body, Body::Empty) => Framing::None,

@@ -116,10 +116,14 @@ pub struct Head {
     pub last_modified: Option<i64>,
     /// Whether ranges of it may be asked for.
     pub allow_ranges: bool,
+    /// Whether only one range of it may be asked for at a time.
+    pub single_range: bool,
     /// Whether the body may not be buffered (`X-Accel-Buffering: no`, `proxy_buffering off`).
     pub unbuffered: bool,
     /// Whether trailers of the body are passed on.
     pub trailers: bool,
+    /// Whether `add_trailer` has something to say behind the body, which then is sent in chunks.
+    pub adds_trailers: bool,
 }
 
 /// What a regular expression captured.

@@ -79,6 +79,11 @@ impl Fields {
         self.add_as(Name::of(name), name, value, false);
     }
 
+    /// Adds a field that stands beside the server's own of that name, not in its place.
+    pub fn add_beside(&mut self, name: &[u8], value: &[u8]) {
+        self.add_as(Name::Other, name, value, false);
+    }
+
     fn add_as(&mut self, id: Name, name: &[u8], value: &[u8], own: bool) {
         let name = self.keep(name);
         let value = self.keep(value);

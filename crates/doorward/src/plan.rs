@@ -1,7 +1,7 @@
 //! What one location does to a request: only the handlers that are on there, each with its merged settings.
 
 use crate::locate::Locations;
-use crate::modules::{access_log, auth_request, core, proxy, rewrite, static_files};
+use crate::modules::{access_log, auth_request, core, headers, proxy, rewrite, static_files};
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
 pub struct Plan {
@@ -13,6 +13,10 @@ pub struct Plan {
     pub access: Vec<Access>,
     /// Who makes the response.
     pub content: Content,
+    /// What changes the response on its way out, in order.
+    pub filters: Vec<Filter>,
+    /// What `add_trailer` puts behind the body.
+    pub trailers: Vec<headers::Line>,
     /// Where it is logged.
     pub logs: access_log::Logs,
     /// What applies instead to methods outside `limit_except`.
@@ -29,6 +33,8 @@ impl Plan {
             rewrite: rewrite::Program::default(),
             access: Vec::new(),
             content: Content::Files(static_files::Files::default()),
+            filters: Vec::new(),
+            trailers: Vec::new(),
             logs: access_log::Logs::default(),
             limit_except: None,
             locations: Locations::default(),
@@ -48,6 +54,12 @@ pub enum Content {
     Files(static_files::Files),
     /// `proxy_pass`.
     Proxy(Box<proxy::Proxy>),
+}
+
+/// What changes a response on its way out: its head, and where need be its body.
+pub enum Filter {
+    /// `add_header`, `add_trailer`, `expires`.
+    Headers(headers::Headers),
 }
 
 /// What a method of the access phase says of a request that it does not refuse.

@@ -2,11 +2,11 @@
 
 use crate::body::Body;
 use crate::error_pages;
-use crate::exchange::{Exchange, MAX_SUBREQUESTS, MAX_URI_CHANGES};
+use crate::exchange::{Exchange, Head, MAX_SUBREQUESTS, MAX_URI_CHANGES};
 use crate::locate::Found;
 use crate::log::Level;
-use crate::modules::{access_log, core, rewrite};
-use crate::plan::{Access, Content, Plan, Verdict};
+use crate::modules::{access_log, core, not_modified, range, rewrite};
+use crate::plan::{Access, Content, Filter, Plan, Verdict};
 
 /// Why a step does not go on to the next one.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub async fn refuse(ex: &mut Exchange<'_>, status: u16) -> Option<Body> {
 }
 
 async fn drive<'c>(ex: &mut Exchange<'c>, mut at: At<'c>) -> Option<Body> {
-    let body = loop {
+    loop {
         let stop = match at {
             At::Server => match rewrite::run(ex, &ex.server.plan.rewrite) {
                 Ok(()) | Err(Stop::Relocate) => {
@@ -69,16 +69,18 @@ async fn drive<'c>(ex: &mut Exchange<'c>, mut at: At<'c>) -> Option<Body> {
             At::Inside(plan) => inside(ex, plan).await,
             At::Ended(status) => Stop::Status(status),
         };
-        at = match stop {
-            Stop::Done(body) => break body,
-            Stop::Gone => return None,
+        let stop = match stop {
             Stop::Status(444 | 499) => return None,
-            Stop::Status(status) => match error_pages::find(ex, status) {
-                Stop::Done(body) => break body,
-                Stop::Redirect => redirected(ex, "internally redirecting to"),
-                Stop::Named(name) => named(ex, &name),
-                _ => break Body::Empty,
+            Stop::Status(status) => error_pages::find(ex, status),
+            stop => stop,
+        };
+        at = match stop {
+            Stop::Done(body) => match filter(ex, body) {
+                Ok(body) => return Some(body),
+                Err(status) => At::Ended(status),
             },
+            Stop::Gone => return None,
+            Stop::Status(status) => At::Ended(status),
             Stop::Relocate => {
                 if ex.uri_changes >= MAX_URI_CHANGES {
                     cycle(ex, "processing")
@@ -90,8 +92,7 @@ async fn drive<'c>(ex: &mut Exchange<'c>, mut at: At<'c>) -> Option<Body> {
             Stop::Redirect => redirected(ex, "internally redirecting to"),
             Stop::Named(name) => named(ex, &name),
         };
-    };
-    Some(filter(ex, body))
+    }
 }
 
 /// Chooses the location, and what of it applies to this method.
@@ -195,13 +196,23 @@ async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
     }
 }
 
-/// Changes the head, now that it is known whose it is.
-fn filter(ex: &mut Exchange<'_>, body: Body) -> Body {
+/// Changes head and body, now that it is known whose they are; an error is a status to end with instead.
+fn filter(ex: &mut Exchange<'_>, body: Body) -> Result<Body, u16> {
     if ex.forced_status != 0 {
         ex.response.status = ex.forced_status;
         ex.response.reason = wire::Range::default();
     }
-    body
+    if let Err(status) = not_modified::apply(ex) {
+        ex.response = Head::default();
+        return Err(status);
+    }
+    let plan = ex.plan;
+    for filter in &plan.filters {
+        match filter {
+            Filter::Headers(headers) => headers.apply(ex),
+        }
+    }
+    range::apply(ex, body)
 }
 
 fn redirected<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {

@@ -1,33 +1,12 @@
 //! Directives that change an answer on its way out.
 
-use conf::Arg::{AnyMany, Choice, Flag, Many, Number, Optional, Size, Text};
+use conf::Arg::{AnyMany, Flag, Many, Number, Optional, Size, Text};
 
 use super::contexts::{HSL, HTTP, IF_IN_LOCATION, LOCATION};
 use super::verdict::{NO_IMAGES, NO_XSLT, NOT_BUILT, OWN_MEMORY};
 use super::{Row, free, row};
 
 pub(super) static ROWS: &[Row] = &[
-    // ngx_http_headers_filter_module
-    row(
-        "add_header",
-        HSL.or(IF_IN_LOCATION),
-        &[Text("name"), Text("value"), Optional(&Text("always"))],
-        NOT_BUILT,
-    ),
-    row("add_header_inherit", HSL.or(IF_IN_LOCATION), &[Choice(&["on", "off", "merge"])], NOT_BUILT),
-    row(
-        "add_trailer",
-        HSL.or(IF_IN_LOCATION),
-        &[Text("name"), Text("value"), Optional(&Text("always"))],
-        NOT_BUILT,
-    ),
-    row("add_trailer_inherit", HSL.or(IF_IN_LOCATION), &[Choice(&["on", "off", "merge"])], NOT_BUILT),
-    row(
-        "expires",
-        HSL.or(IF_IN_LOCATION),
-        &[Optional(&Text("modified")), Text("time | epoch | max | off")],
-        NOT_BUILT,
-    ),
     // ngx_http_gzip_filter_module
     row("gzip", HSL.or(IF_IN_LOCATION), &[Flag], NOT_BUILT),
     row("gzip_buffers", HSL, &[Number, Size], OWN_MEMORY),

@@ -3,7 +3,10 @@
 pub mod access_log;
 pub mod auth_request;
 pub mod core;
+pub mod headers;
+pub mod not_modified;
 pub mod proxy;
+pub mod range;
 pub mod rewrite;
 pub mod static_files;
 pub mod upstream;
@@ -29,6 +32,7 @@ pub static MODULES: &[&Module] = &[
     &proxy::LISTS,
     &proxy::BUFFERS,
     &static_files::MODULE,
+    &headers::MODULE,
     &access_log::MODULE,
 ];
 
