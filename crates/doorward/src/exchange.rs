@@ -154,6 +154,13 @@ impl Captures {
     }
 }
 
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        // The largest piece of memory of a request: the head of an upstream's answer was read into it.
+        self.visit.worker.buffers.put(std::mem::take(&mut self.response.fields.bytes));
+    }
+}
+
 impl<'c> Exchange<'c> {
     /// A client's request at the door: no location chosen yet.
     pub fn new(visit: &'c Visit<'c>, server: &'c Server) -> Self {
@@ -181,15 +188,14 @@ impl<'c> Exchange<'c> {
 
     /// A request that this one makes on its own behalf (nginx's subrequest): GET, without the body.
     pub fn child(&self, uri: Vec<u8>, args: Vec<u8>) -> Self {
-        Exchange {
-            depth: self.depth + 1,
-            method: Method::Get,
-            uri,
-            args,
-            as_sent: false,
-            internal: true,
-            ..Exchange::new(self.visit, self.server)
-        }
+        let mut child = Exchange::new(self.visit, self.server);
+        child.depth = self.depth + 1;
+        child.method = Method::Get;
+        child.uri = uri;
+        child.args = args;
+        child.as_sent = false;
+        child.internal = true;
+        child
     }
 
     /// Whether a client asked for it, rather than this server itself.
