@@ -30,6 +30,7 @@ pub static MODULES: &[&Module] = &[
     &upstream::SERVERS,
     &proxy::MODULE,
     &proxy::LISTS,
+    &proxy::REWRITES,
     &proxy::BUFFERS,
     &static_files::MODULE,
     &headers::MODULE,

@@ -4,6 +4,7 @@ mod body;
 mod pass;
 mod request;
 mod response;
+mod rewrites;
 mod run;
 mod tunnel;
 
@@ -12,14 +13,15 @@ pub use pass::{Destination, Fixed};
 pub use tunnel::Tunnel;
 
 use conf::Arg::{Choice, Flag, Many, Number, Offset, Optional, Size, Text, Time};
-use conf::{Diagnostic, once};
+use conf::{Contexts, Diagnostic, once};
 
 use crate::module::{Module, Scope, Settings};
 use crate::plan::{Content, Plan};
 use crate::variables::Template;
 use crate::{directives, settings};
 
-use crate::compile::Compiler;
+use crate::compile::{Compiler, LocationKind};
+use crate::modules::core::Children;
 
 settings! {
     /// How requests are passed on.
@@ -107,6 +109,7 @@ struct ProxyLists {
     set_header: Vec<(Vec<u8>, Template)>,
     hide_header: Option<Vec<Vec<u8>>>,
     pass_header: Option<Vec<Vec<u8>>>,
+    rewrites: rewrites::Lines,
 }
 
 impl Settings for ProxyLists {
@@ -120,6 +123,7 @@ impl Settings for ProxyLists {
         if self.pass_header.is_none() {
             self.pass_header.clone_from(&outer.pass_header);
         }
+        self.rewrites.inherit(&outer.rewrites);
     }
 
     fn inherit_inside(&mut self, location: &Self) {
@@ -140,6 +144,8 @@ pub struct Proxy {
     pub request: request::Fields,
     /// Fields of the answer that the client does not see.
     pub hidden: response::Hidden,
+    /// Changes to the fields of the answer.
+    pub rewrites: rewrites::Rewrites,
     /// The prefix that a path in `proxy_pass` takes the place of.
     pub location: Vec<u8>,
     /// Tells the idle connections of this location from others'.
@@ -225,7 +231,14 @@ pub static LISTS: Module = Module {
             if c.pass.is_some() {
                 return Err(n.duplicate());
             }
-            c.pass = Some(Destination::compile(n, cx)?);
+            let destination = Destination::compile(n, cx)?;
+            if cx.context != Contexts::LOCATION
+                && let Destination::Fixed(fixed) = &destination
+                && !fixed.uri.is_empty()
+            {
+                return Err(Diagnostic::at(n.span, NO_URI_PART));
+            }
+            c.pass = Some(destination);
             Ok(())
         };
         /// A field of the request to the server; an empty value leaves it out.
@@ -245,6 +258,14 @@ pub static LISTS: Module = Module {
             Ok(())
         };
     },
+    variables: &[],
+    plan: |_, _, _| Ok(()),
+};
+
+/// The directives that change fields of answers.
+pub static REWRITES: Module = Module {
+    name: "ngx_http_proxy_module",
+    directives: rewrites::DIRECTIVES,
     variables: &[],
     plan: |_, _, _| Ok(()),
 };
@@ -277,11 +298,22 @@ impl Settings for ProxyBuffers {
     fn inherit(&mut self, _: &Self) {}
 }
 
+const NO_URI_PART: &str = "\"proxy_pass\" cannot have URI part in location given by regular expression, or inside \
+                           named location, or inside \"if\" statement, or inside \"limit_except\" block";
+
 fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Diagnostic> {
     let lists = scope.get_mut::<ProxyLists>().clone();
     let Some(destination) = lists.pass else { return Ok(()) };
     let values = scope.get_mut::<ProxySettings>().settle();
-    let location = plan.core.name.clone();
+    let children = scope.get_mut::<Children>();
+    let bare = children.pattern || children.kind == Some(LocationKind::Named);
+    let location = if bare { Vec::new() } else { plan.core.name.clone() };
+    if bare
+        && let Destination::Fixed(fixed) = &destination
+        && !fixed.uri.is_empty()
+    {
+        return Err(Diagnostic::at(fixed.span, NO_URI_PART));
+    }
     if plan.core.name.ends_with(b"/") && plan.core.alias_prefix.is_some() {
         plan.core.auto_redirect = true;
     }
@@ -290,10 +322,11 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
         lists.hide_header.as_deref().unwrap_or_default(),
         lists.pass_header.as_deref().unwrap_or_default(),
     );
+    let rewrites = lists.rewrites.settle(&destination, &location);
     cx.locations_with_upstreams += 1;
     let location_key = cx.locations_with_upstreams;
-    plan.content =
-        Content::Proxy(Box::new(Proxy { values, destination, request, hidden, location, location_key }));
+    let proxy = Proxy { values, destination, request, hidden, rewrites, location, location_key };
+    plan.content = Content::Proxy(Box::new(proxy));
     Ok(())
 }
 

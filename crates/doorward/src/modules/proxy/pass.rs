@@ -1,6 +1,6 @@
 //! Where `proxy_pass` leads: a server or group known from the start, or one that variables name.
 
-use conf::{Diagnostic, Node};
+use conf::{Diagnostic, Node, Span};
 
 use crate::compile::Compiler;
 use crate::modules::upstream::{Scheme, Target};
@@ -28,6 +28,10 @@ pub struct Fixed {
     pub port: String,
     /// The path that takes the place of the location's prefix, if one is written.
     pub uri: Vec<u8>,
+    /// The URL as it was written.
+    pub url: Vec<u8>,
+    /// Where it was written.
+    pub span: Span,
 }
 
 impl Destination {
@@ -56,6 +60,8 @@ impl Destination {
             authority: target.authority(scheme).into_bytes(),
             port: target.port.unwrap_or(scheme.port()).to_string(),
             uri,
+            url: word.text.clone(),
+            span: node.span,
         }))
     }
 }

@@ -74,6 +74,8 @@ impl Proxy {
         if let Some(time) = response.fields.get(Name::LastModified).and_then(wire::date::parse) {
             response.last_modified = i64::try_from(time).ok();
         }
+        self.rewrites.apply(ex);
+        let response = &mut ex.response;
         response.unbuffered = !self.values.buffering;
         if !self.ignores(b"x-accel-buffering") {
             match ex.response.fields.upstream_value(Name::XAccelBuffering) {

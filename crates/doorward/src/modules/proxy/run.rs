@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 
+use conf::Span;
 use net::pool::Pooled;
 use net::{Connect, Stream};
 use wire::Name;
@@ -104,6 +105,8 @@ impl Proxy {
                     authority: target.authority(scheme).into_bytes(),
                     port: target.port.unwrap_or(scheme.port()).to_string(),
                     uri,
+                    url: Vec::new(),
+                    span: Span::default(),
                 }))
             }
         }
