@@ -14,7 +14,7 @@ use crate::directives::Verdict;
 use crate::log::{ErrorLog, Logs};
 use crate::module::Scope;
 use crate::modules::{self, core, upstream};
-use crate::plan::Plan;
+use crate::plan::{Content, Plan};
 use crate::variables::Registry;
 use crate::zone::Zones;
 
@@ -171,6 +171,7 @@ impl Compiler {
         for module in modules::MODULES {
             (module.plan)(self, scope, &mut plan)?;
         }
+        plan.core.auto_redirect = matches!(plan.content, Content::Proxy(_)) && plan.core.name.ends_with(b"/");
         if let Some((methods, mut inner)) = limit_except {
             inner.inherit_inside(scope);
             plan.limit_except = Some((methods, Box::new(self.plan_of(&mut inner)?)));

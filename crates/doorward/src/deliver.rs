@@ -246,8 +246,7 @@ fn append_location(ex: &Exchange<'_>, location: &[u8], out: &mut Vec<u8>) {
     }
     let visit = ex.visit;
     out.extend_from_slice(b"Location: http://");
-    let host: &[u8] =
-        if core.server_name_in_redirect || visit.host.is_empty() { &ex.server.name } else { &visit.host };
+    let host: &[u8] = if core.server_name_in_redirect { &ex.server.name } else { &visit.host };
     let local = visit.client.local();
     if host.is_empty() {
         if let Some(net::Address::Inet(address)) = local {

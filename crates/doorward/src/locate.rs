@@ -13,6 +13,8 @@ pub struct Locations {
     /// Sorted by name, so that the longest prefix is found by bisection.
     prefixes: Vec<Prefix>,
     regexes: Vec<(Pattern, Plan)>,
+    /// Whether any location wants its last slash.
+    redirects: bool,
 }
 
 struct Prefix {
@@ -60,6 +62,8 @@ impl Locations {
     /// Sorts what was added; to be called once, before the first search.
     pub fn finish(&mut self) {
         self.prefixes.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut plans = self.prefixes.iter().map(|p| &p.plan).chain(self.exact.values());
+        self.redirects = plans.any(|plan| plan.core.auto_redirect);
         let mut open: Vec<u32> = Vec::new();
         for at in 0..self.prefixes.len() {
             while let Some(&top) = open.last()
@@ -125,12 +129,12 @@ impl Locations {
         }
         let after = self.prefixes.partition_point(|p| &*p.name <= path);
         // `path/` is a location of its own that wants its slash, and `path` is none.
-        if let Some(next) = self.prefixes.get(after)
-            && next.plan.core.auto_redirect
-            && next.name.strip_suffix(b"/") == Some(path)
+        if self.redirects
             && after.checked_sub(1).is_none_or(|at| &*self.prefixes[at].name != path)
+            && let Some(plan) = self.with_slash(path)
+            && plan.core.auto_redirect
         {
-            return Static::Redirect(&next.plan);
+            return Static::Redirect(plan);
         }
         let mut at = after.checked_sub(1);
         while let Some(index) = at {
@@ -141,6 +145,14 @@ impl Locations {
             at = prefix.parent.map(|p| p as usize);
         }
         Static::Nothing
+    }
+
+    /// The location of `path/`.
+    fn with_slash(&self, path: &[u8]) -> Option<&Plan> {
+        let wanted = || path.iter().chain(b"/");
+        let at = self.prefixes.partition_point(|p| p.name.iter().lt(wanted()));
+        let prefix = self.prefixes.get(at).filter(|p| p.name.iter().eq(wanted())).map(|p| &p.plan);
+        prefix.or_else(|| self.exact.get([path, b"/"].concat().as_slice()))
     }
 }
 

@@ -222,6 +222,7 @@ fn redirected<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {
     ex.uri_changes += 1;
     ex.internal = true;
     ex.as_sent = false;
+    ex.valid_location = true;
     ex.plan = &ex.server.plan;
     At::Server
 }
@@ -258,6 +259,8 @@ fn named<'c>(ex: &mut Exchange<'c>, name: &[u8]) -> At<'c> {
 fn cycle<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {
     let uri = String::from_utf8_lossy(&ex.uri).into_owned();
     ex.log(Level::Error, format_args!("rewrite or internal redirection cycle while {doing} \"{uri}\""));
+    // An error page for 500 would go round once more.
+    ex.error_page = true;
     At::Ended(500)
 }
 

@@ -57,7 +57,12 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
         let plan = cx.plan_of(&mut node.scope)?;
         let named = std::mem::take(&mut cx.named);
         servers.push(Server {
-            name: settings.names.first().map(|n| n.text.clone()).unwrap_or_default(),
+            // `.example.com` shows itself without its dot.
+            name: settings
+                .names
+                .first()
+                .map(|n| n.text.strip_prefix(b".").unwrap_or(&n.text).to_vec())
+                .unwrap_or_default(),
             limits: settings.limits(),
             core: settings,
             plan,

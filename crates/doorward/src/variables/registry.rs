@@ -89,6 +89,8 @@ impl Registry {
                 None => match row(&entry.name) {
                     Some((Row { read: Read::Fresh(get), .. }, _)) => Source::Fresh(*get),
                     Some((Row { read: Read::Once(get), .. }, _)) => Source::Once(*get, self.new_slot()),
+                    // The prefix alone names no member of the family, and is no error.
+                    Some((Row { read: Read::Family(_), .. }, "")) => Source::Fresh(|_, _| false),
                     Some((Row { read: Read::Family(get), .. }, suffix)) => {
                         Source::Family(*get, suffix.as_bytes().into())
                     }
@@ -144,9 +146,7 @@ fn row(name: &str) -> Option<(&'static Row, &str)> {
     for row in modules::variables() {
         match row.read {
             Read::Family(_) => {
-                if let Some(rest) = name.strip_prefix(row.name)
-                    && !rest.is_empty()
-                {
+                if let Some(rest) = name.strip_prefix(row.name) {
                     family = Some((row, rest));
                 }
             }

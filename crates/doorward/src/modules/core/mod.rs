@@ -401,7 +401,14 @@ pub static SERVER: Module = Module {
         "merge_slashes" in [HTTP SERVER] (Flag) = "on" => |c, _, n| once(&mut c.merge_slashes, n.flag(0)?, n);
         /// The names of the server: exact, `*.name`, `name.*`, `.name`, `~pattern`.
         "server_name" in [SERVER] (Many(&Text("name"))) = "\"\"" => |c, _, n| {
-            c.names.get_or_insert_default().extend(n.args.iter().cloned());
+            let names = c.names.get_or_insert_default();
+            for word in &n.args {
+                let mut word = word.clone();
+                if word.text == b"$hostname" {
+                    word.text = crate::random::hostname().to_ascii_lowercase();
+                }
+                names.push(word);
+            }
             Ok(())
         };
     },

@@ -69,6 +69,11 @@ pub(super) const ROWS: &[Row] = &[
     Row::fresh("host", |ex, out| {
         append(if ex.visit.host.is_empty() { &ex.server.name } else { &ex.visit.host }, out)
     }),
+    Row::fresh("request_port", |ex, out| match request_port(ex) {
+        0 => true,
+        port => number(u64::from(port), out),
+    }),
+    Row::fresh("is_request_port", |ex, out| append(if request_port(ex) == 0 { b"" } else { b":" }, out)),
     Row::fresh("hostname", |_, out| append(crate::random::hostname(), out)),
     Row::fresh("server_name", |ex, out| append(&ex.server.name, out)),
     Row::fresh("server_addr", |ex, out| match ex.visit.client.local() {
@@ -175,6 +180,12 @@ fn number(n: u64, out: &mut Vec<u8>) -> bool {
     append(itoa(n, &mut [0; 20]), out)
 }
 
+/// The port that the client named with the host; 0 for none.
+fn request_port(ex: &Exchange<'_>) -> u16 {
+    let host = ex.visit.head.server_host().map(|range| range.of(ex.visit.bytes));
+    host.and_then(|host| wire::host::host(host).ok()).map_or(0, |host| host.port)
+}
+
 fn tcp(ex: &Exchange<'_>, out: &mut Vec<u8>, which: impl Fn(&net::TcpInfo) -> u32) -> bool {
     ex.visit.client.tcp_info().is_some_and(|info| number(u64::from(which(&info)), out))
 }
@@ -213,6 +224,13 @@ fn sent_http(ex: &Exchange<'_>, name: &[u8], out: &mut Vec<u8>) -> bool {
                 .last_modified
                 .and_then(|t| u64::try_from(t).ok())
                 .is_some_and(|time| append(&wire::date::format(time), out));
+        }
+        b"keep_alive" => {
+            let seconds = ex.plan.core.keepalive_timeout.header;
+            return seconds > 0
+                && ex.visit.keep_alive.get()
+                && append(b"timeout=", out)
+                && number(seconds, out);
         }
         b"connection" => {
             let kept = ex.visit.keep_alive.get();

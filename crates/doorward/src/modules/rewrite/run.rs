@@ -34,7 +34,9 @@ fn steps<'c>(ex: &mut Exchange<'c>, program: &'c Program, changed: &mut bool) ->
                 }
             }
             Step::Break => {
-                *changed = false;
+                if std::mem::take(changed) {
+                    ex.valid_location = false;
+                }
                 return Ok(Next::End);
             }
             Step::Return { status, text } => return Err(answer(ex, *status, text.as_ref())),
