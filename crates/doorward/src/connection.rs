@@ -172,7 +172,9 @@ async fn read_head(
         }
         let spent = net::clock::now() - started;
         let left = server.core.client_header_timeout.saturating_sub(spent).max(1);
-        match client.read(bytes, 16 << 10, left).await {
+        // The buffer is filled before it is grown.
+        let room = bytes.capacity() - bytes.len();
+        match client.read(bytes, if room > 0 { room } else { 16 << 10 }, left).await {
             Ok(0) => {
                 if parser.begun() {
                     let text = format_args!(

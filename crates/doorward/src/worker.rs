@@ -125,7 +125,7 @@ impl Worker {
     /// A worker for this thread; to be made inside its runtime.
     pub fn new(counters: Arc<Counters>) -> Worker {
         Worker {
-            buffers: Buffers::new(256, 64 << 10),
+            buffers: Buffers::new(256),
             timers: Timers::start(),
             counters,
             heads: RefCell::default(),

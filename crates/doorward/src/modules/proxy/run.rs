@@ -401,7 +401,7 @@ impl Proxy {
         const DOING: &str = "reading response header from upstream";
         let visit = ex.visit;
         let watch = ex.is_main() && !self.values.ignore_client_abort;
-        let mut bytes = visit.worker.buffers.take(8192);
+        let mut bytes = visit.worker.buffers.take(READ);
         loop {
             let read = connection.stream.read(&mut bytes, READ);
             let read = match visit.client.waiting(self.values.read_timeout, watch, read).await {
