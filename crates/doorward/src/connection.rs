@@ -12,17 +12,17 @@ use crate::client::Client;
 use crate::config::{Config, Hosts, Server};
 use crate::deliver::deliver;
 use crate::exchange::{Exchange, Visit};
-use crate::log::Level;
+use crate::log::{Level, system_error};
 use crate::modules::access_log;
-use crate::modules::core::Lingering;
+use crate::modules::core::{Lingering, body_allowed};
 use crate::request_body::RequestBody;
-use crate::run::{refuse, run};
+use crate::run::{Stop, give_up, refuse, run};
 use crate::worker::{Service, Worker};
 
 /// What comes behind a request.
 enum After {
-    /// Another may come within so many milliseconds.
-    KeepAlive(u64),
+    /// Another may come within so many milliseconds; in the first `least` of them a graceful end waits for it.
+    KeepAlive { timeout: u64, least: u64 },
     /// The connection is closed at once.
     Close,
     /// What the client still sends is read for a while first.
@@ -36,15 +36,18 @@ pub async fn serve(client: Client, service: Rc<Service>, worker: Rc<Worker>) {
     let config = &*service.config;
     let first_server = &config.servers[config.listeners[client.listener].hosts.default];
     let mut wait = first_server.core.client_header_timeout;
+    let mut certain = wait;
     loop {
-        if client.unread.borrow().is_empty() && !readable(&client, &service, wait).await {
+        if client.unread.borrow().is_empty() && !readable(&client, &service, wait, certain).await {
             break;
         }
         // What an active request needs lives in a box of its own: an idle connection is small.
         let after = Box::pin(request(&client, &service, &worker)).await;
         match after {
-            After::KeepAlive(timeout) if !service.is_retired() => wait = timeout,
-            After::KeepAlive(_) | After::Close => break,
+            After::KeepAlive { timeout, least } if least > 0 || !service.is_retired() => {
+                (wait, certain) = (timeout, least.min(timeout));
+            }
+            After::KeepAlive { .. } | After::Close => break,
             After::Linger { time, timeout } => {
                 linger(&client, time, timeout).await;
                 break;
@@ -59,16 +62,23 @@ pub async fn serve(client: Client, service: Rc<Service>, worker: Rc<Worker>) {
 }
 
 /// Waits for the first byte of a request, without holding a buffer for it.
-async fn readable(client: &Client, service: &Service, ms: u64) -> bool {
-    let idle = client.requests.get() > 0;
+async fn readable(client: &Client, service: &Service, ms: u64, certain: u64) -> bool {
+    if certain > 0 {
+        let ready = poll_fn(|cx| client.poll_readable(cx).map(|ready| ready.is_ok()));
+        match client.deadline.within(certain, ready).await {
+            Ok(ready) => return ready,
+            Err(_) if certain >= ms => return false,
+            Err(_) => {}
+        }
+    }
     let ready = poll_fn(|cx| {
         if let Poll::Ready(ready) = client.poll_readable(cx) {
             return Poll::Ready(ready.is_ok());
         }
         // Woken by a reload or a graceful end: nothing is lost when an idle connection closes.
-        if idle && service.is_retired() { Poll::Ready(false) } else { Poll::Pending }
+        if service.is_retired() { Poll::Ready(false) } else { Poll::Pending }
     });
-    client.deadline.within(ms, ready).await.unwrap_or(false)
+    client.deadline.within(ms - certain, ready).await.unwrap_or(false)
 }
 
 async fn linger(client: &Client, time: u64, timeout: u64) {
@@ -133,7 +143,16 @@ async fn read_and_answer(
     after
 }
 
-/// Reads until the head is complete, or it is clear that it will be refused: then the status is returned.
+/// A request that is not run.
+#[derive(Clone, Copy, PartialEq)]
+enum Refused {
+    /// It is answered with a status.
+    Answered(u16),
+    /// It is logged with a status, and the connection closed.
+    Silently(u16),
+}
+
+/// Reads until the head is complete, or it is clear that it will be refused.
 async fn read_head(
     client: &Client,
     server: &Server,
@@ -141,32 +160,22 @@ async fn read_head(
     parser: &mut RequestParser,
     bytes: &mut Vec<u8>,
     started: u64,
-) -> Result<Option<u16>, After> {
-    let limits = &server.limits;
-    let log = &server.plan.core.error_log;
-    let context =
-        || format!(", client: {}, server: {}", client.peer.ip_text(), String::from_utf8_lossy(&server.name));
+) -> Result<Option<Refused>, After> {
+    let log = HeadLog { client, server, pipelined: !bytes.is_empty() };
     loop {
         if !bytes.is_empty() {
-            match parser.parse(bytes, limits, head) {
+            match parser.parse(bytes, &server.limits, head) {
                 Ok(true) => {
                     for line in &head.ignored {
                         let text = RequestHead::ignored_line(*line, bytes);
-                        log.write_on(
-                            Level::Info,
-                            client.number,
-                            format_args!("{text} while reading client request headers"),
-                            &context(),
-                        );
+                        log.write(head, parser, bytes, format_args!("{text}"));
                     }
                     return Ok(None);
                 }
                 Ok(false) => {}
                 Err(error) => {
-                    let doing = if head.line.is_empty() { "request line" } else { "request headers" };
-                    let text = format_args!("{error} while reading client {doing}");
-                    log.write_on(Level::Info, client.number, text, &context());
-                    return Ok(Some(error.status()));
+                    log.write(head, parser, bytes, format_args!("{error}"));
+                    return Ok(Some(Refused::Answered(error.status())));
                 }
             }
         }
@@ -175,34 +184,94 @@ async fn read_head(
         // The buffer is filled before it is grown.
         let room = bytes.capacity() - bytes.len();
         match client.read(bytes, if room > 0 { room } else { 16 << 10 }, left).await {
-            Ok(0) => {
-                if parser.begun() {
-                    let text = format_args!(
-                        "client prematurely closed connection while reading client request line"
-                    );
-                    log.write_on(Level::Info, client.number, text, &context());
-                }
+            Ok(0) if bytes.is_empty() => {
+                log.closed();
                 return Err(After::Close);
+            }
+            Ok(0) => {
+                log.write(head, parser, bytes, format_args!("client prematurely closed connection"));
+                return Ok(Some(Refused::Silently(400)));
             }
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                let text = format_args!(
-                    "client timed out (110: Connection timed out) while reading client request headers"
-                );
-                log.write_on(Level::Info, client.number, text, &context());
-                // nginx logs the request with 408 and closes without a word.
-                return Ok(Some(408));
+                let text = format_args!("client timed out (110: Connection timed out)");
+                log.write(head, parser, bytes, text);
+                return Ok(Some(Refused::Silently(408)));
             }
+            Err(_) if bytes.is_empty() => return Err(After::Close),
             Err(error) => {
-                log.write_on(
-                    Level::Info,
-                    client.number,
-                    format_args!("recv() failed ({error}) while reading client request line"),
-                    &context(),
-                );
-                return Err(After::Close);
+                let text = system_error(&error);
+                log.write(head, parser, bytes, format_args!("recv() failed {text}"));
+                return Ok(Some(Refused::Silently(400)));
             }
         }
+    }
+}
+
+/// What is logged while a head is read, in nginx's words.
+struct HeadLog<'c> {
+    client: &'c Client,
+    server: &'c Server,
+    /// Whether the request came along with the one before it.
+    pipelined: bool,
+}
+
+impl HeadLog<'_> {
+    fn write(
+        &self,
+        head: &RequestHead,
+        parser: &RequestParser,
+        bytes: &[u8],
+        message: std::fmt::Arguments<'_>,
+    ) {
+        let log = &self.server.plan.core.error_log;
+        if !log.wants(Level::Info) {
+            return;
+        }
+        let in_fields = parser.in_fields();
+        let doing = match self.pipelined {
+            _ if in_fields => "client request headers",
+            false => "client request line",
+            true => "client pipelined request line",
+        };
+        let line = match in_fields {
+            true => head.line.of(bytes),
+            false => {
+                bytes.trim_ascii_start().split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default()
+            }
+        };
+        let mut context = format!(
+            ", client: {}, server: {}",
+            self.client.peer.ip_text(),
+            String::from_utf8_lossy(&self.server.name)
+        );
+        if !line.is_empty() {
+            context.push_str(&format!(", request: \"{}\"", String::from_utf8_lossy(line)));
+        }
+        if in_fields && let Some(host) = head.host {
+            context.push_str(&format!(", host: \"{}\"", String::from_utf8_lossy(host.of(bytes))));
+        }
+        log.write_on(
+            Level::Info,
+            self.client.number,
+            format_args!("{message} while reading {doing}"),
+            &context,
+        );
+    }
+
+    /// The client closed the connection between requests, or before its first.
+    #[cold]
+    fn closed(&self) {
+        let (client, log) = (self.client, &self.server.plan.core.error_log);
+        let ip = client.peer.ip_text();
+        if client.requests.get() > 0 {
+            let text = format_args!("client {ip} closed keepalive connection");
+            return log.write_on(Level::Info, client.number, text, "");
+        }
+        let local = client.local().map(ToString::to_string).unwrap_or_default();
+        let context = format!(", client: {ip}, server: {local}");
+        let text = format_args!("client closed connection while waiting for request");
+        log.write_on(Level::Info, client.number, text, &context);
     }
 }
 
@@ -213,7 +282,7 @@ async fn answer(
     head: &RequestHead,
     bytes: &[u8],
     started: u64,
-    refused: Option<u16>,
+    refused: Option<Refused>,
 ) -> After {
     let config = &*service.config;
     let hosts = hosts_of(client, config);
@@ -230,6 +299,7 @@ async fn answer(
         service,
         config,
         client,
+        server,
         head,
         bytes,
         host,
@@ -245,6 +315,7 @@ async fn answer(
         body_bytes_sent: Cell::new(0),
         keep_alive: Cell::new(refused.is_none() && head.keep_alive()),
         linger: Cell::new(true),
+        timed_out: Cell::new(false),
         complete: Cell::new(false),
         subrequests: Cell::new(0),
     };
@@ -254,12 +325,18 @@ async fn answer(
         pattern.matches(&mut ex, Some(&name));
     }
     let body = match refused {
-        Some(408) => None,
-        Some(status) => refuse(&mut ex, status).await,
+        Some(Refused::Silently(status)) => {
+            visit.timed_out.set(status == 408);
+            ex.response.status = status;
+            None
+        }
+        Some(Refused::Answered(status)) => refuse(&mut ex, status).await,
         None => {
             target(&mut ex);
-            limit_keep_alive(&ex);
-            run(&mut ex).await
+            match early_body(&ex).await {
+                Ok(()) => run(&mut ex).await,
+                Err(stop) => give_up(&mut ex, stop).await,
+            }
         }
     };
     match body {
@@ -272,13 +349,10 @@ async fn answer(
         None => {
             visit.keep_alive.set(false);
             visit.linger.set(false);
-            if refused == Some(408) {
-                ex.response.status = 408;
-            }
         }
     }
     access_log::write(&ex);
-    after(&ex).await
+    after(&ex, refused.is_some()).await
 }
 
 /// The servers of the address that the client reached.
@@ -294,43 +368,46 @@ fn target(ex: &mut Exchange<'_>) {
     ex.uri = visit.head.uri(visit.bytes).to_vec();
 }
 
-fn limit_keep_alive(ex: &Exchange<'_>) {
-    let (visit, core) = (ex.visit, &ex.server.plan.core);
-    if !visit.keep_alive.get() {
-        return;
+/// Reads the body first, where `client_body_early_read` says so.
+async fn early_body(ex: &Exchange<'_>) -> Result<(), Stop> {
+    let early = |template: &crate::variables::Template| {
+        let value = template.eval(ex);
+        !value.is_empty() && value != b"0"
+    };
+    if ex.server.core.client_body_early_read.iter().any(early) {
+        let length = ex.visit.head.content_length.unwrap_or(0);
+        if !body_allowed(ex.plan, length) {
+            ex.log(Level::Error, format_args!("client intended to send too large body: {length} bytes"));
+            return Err(Stop::Status(413));
+        }
+        ex.visit.keep_body(ex.plan).await?;
     }
-    let client = visit.client;
-    if core.keepalive_timeout.timeout == 0
-        || client.requests.get() >= core.keepalive_requests
-        || net::clock::now() - client.opened > core.keepalive_time
-    {
-        visit.keep_alive.set(false);
-    }
+    Ok(())
 }
 
 /// What comes behind this request: the next, an end, or an end with patience for what the client still sends.
-async fn after(ex: &Exchange<'_>) -> After {
+async fn after(ex: &Exchange<'_>, refused: bool) -> After {
     let (visit, core) = (ex.visit, &ex.plan.core);
-    let lingers = |always: bool| match core.lingering_close {
-        Lingering::Off => false,
-        Lingering::On => visit.linger.get() && !always,
-        Lingering::Always => true,
-    };
-    let linger = || After::Linger { time: core.lingering_time, timeout: core.lingering_timeout };
-    if visit.keep_alive.get() {
-        if visit.body_is_read() || discard_rest(ex).await {
-            return After::KeepAlive(core.keepalive_timeout.timeout);
-        }
-        return if core.lingering_close == Lingering::Off { After::Close } else { linger() };
-    }
-    if ex.response.status == 444 {
+    if visit.timed_out.get() {
         return if core.reset_timedout_connection { After::Reset } else { After::Close };
     }
-    let unread = !visit.body_is_read() || !visit.client.unread.borrow().is_empty();
-    if (unread && lingers(false)) || core.lingering_close == Lingering::Always {
-        return linger();
+    if visit.keep_alive.get() && (visit.body_is_read() || discard_rest(ex).await) {
+        return After::KeepAlive {
+            timeout: core.keepalive_timeout.timeout,
+            least: core.keepalive_min_timeout,
+        };
     }
-    After::Close
+    // Closed with something unread, the connection would be reset, and the response lost on its way.
+    let unread = refused || !visit.body_is_read() || !visit.client.unread.borrow().is_empty();
+    let lingers = match core.lingering_close {
+        Lingering::Off => false,
+        Lingering::On => visit.linger.get() && unread,
+        Lingering::Always => true,
+    };
+    match lingers {
+        true => After::Linger { time: core.lingering_time, timeout: core.lingering_timeout },
+        false => After::Close,
+    }
 }
 
 /// Reads the rest of a body that nobody wanted, so that the next request can be found behind it.

@@ -5,7 +5,7 @@ use wire::h1::Version;
 
 use crate::body::{Body, Truncated};
 use crate::exchange::Exchange;
-use crate::log::Level;
+use crate::log::{Level, system_error};
 use crate::modules::core::{KeepAlive, ServerTokens};
 use crate::modules::headers;
 use crate::product;
@@ -122,12 +122,12 @@ async fn send(ex: &Exchange<'_>, head: &[u8], piece: &[u8], payload: u64) -> Res
         }
         Err(error) => {
             if error.kind() == std::io::ErrorKind::TimedOut {
-                ex.log(
-                    Level::Info,
-                    format_args!("client timed out (110: Connection timed out) while sending to client"),
-                );
+                visit.timed_out.set(true);
+                let text = "client timed out (110: Connection timed out) while sending to client";
+                ex.log(Level::Info, format_args!("{text}"));
             } else {
-                ex.log(Level::Info, format_args!("writev() failed ({error}) while sending to client"));
+                let error = system_error(&error);
+                ex.log(Level::Info, format_args!("writev() failed {error} while sending to client"));
             }
             Err(Truncated)
         }

@@ -4,7 +4,7 @@ use wire::Name;
 
 use crate::body::Body;
 use crate::exchange::Exchange;
-use crate::modules::core::ServerTokens;
+use crate::modules::core::{Browser, ServerTokens};
 use crate::product;
 use crate::run::Stop;
 
@@ -13,9 +13,6 @@ pub fn find(ex: &mut Exchange<'_>, status: u16) -> Stop {
     ex.forced_status = status;
     if matches!(status, 400 | 413 | 414 | 494..=497 | 500 | 501) && ex.is_main() {
         ex.visit.keep_alive.set(false);
-    }
-    if matches!(status, 400 | 495..=497) && ex.is_main() {
-        ex.visit.linger.set(false);
     }
     ex.response.fields.hide_known(Name::ContentType);
     let plan = ex.plan;
@@ -64,6 +61,9 @@ pub fn split_args(target: &[u8], ex: &mut Exchange<'_>) {
 }
 
 fn page_for(ex: &mut Exchange<'_>, status: u16) -> Body {
+    if ex.is_main() && !ex.visit.body_is_read() {
+        ex.visit.refuse_body(ex.plan);
+    }
     let sent = match status {
         494..=497 if ex.forced_status == status => 400,
         _ => ex.forced_status,
@@ -115,7 +115,11 @@ fn page_for(ex: &mut Exchange<'_>, status: u16) -> Body {
 fn finish(ex: &mut Exchange<'_>, status: u16, mut page: Vec<u8>, end: &[u8]) -> Body {
     page.extend_from_slice(end);
     page.extend_from_slice(b"</body>\r\n</html>\r\n");
-    if ex.plan.core.msie_padding && status >= 400 && is_old_msie(ex) {
+    if ex.plan.core.msie_padding
+        && status >= 400
+        && ex.visit.head.version >= wire::h1::Version::Http10
+        && matches!(Browser::of_request(ex), Browser::OldMsie | Browser::Msie | Browser::Chrome)
+    {
         for _ in 0..6 {
             page.extend_from_slice(b"<!-- a padding to disable MSIE and Chrome friendly error page -->\r\n");
         }
@@ -123,12 +127,6 @@ fn finish(ex: &mut Exchange<'_>, status: u16, mut page: Vec<u8>, end: &[u8]) -> 
     ex.response.fields.set("Content-Type", b"text/html");
     ex.response.content_length = Some(page.len() as u64);
     Body::Bytes(page)
-}
-
-fn is_old_msie(ex: &Exchange<'_>) -> bool {
-    let agent = ex.request_field(Name::UserAgent).unwrap_or_default();
-    let has = |needle: &[u8]| agent.windows(needle.len()).any(|w| w == needle);
-    (has(b"MSIE ") && !has(b"Opera")) || has(b"Chrome/")
 }
 
 /// The statuses that nginx has a page for.

@@ -33,6 +33,8 @@ pub struct Visit<'c> {
     pub config: &'c Config,
     /// The connection it came on.
     pub client: &'c Client,
+    /// The server chosen by address and name.
+    pub server: &'c Server,
     /// The head as parsed; its ranges point into `bytes`.
     pub head: &'c RequestHead,
     /// The bytes of the head as received.
@@ -55,6 +57,8 @@ pub struct Visit<'c> {
     pub keep_alive: Cell<bool>,
     /// Whether what the client still sends is read before the connection is closed.
     pub linger: Cell<bool>,
+    /// Whether the client let a timeout pass.
+    pub timed_out: Cell<bool>,
     /// Whether the response was written whole (`$request_completion`).
     pub complete: Cell<bool>,
     /// Subrequests made so far.

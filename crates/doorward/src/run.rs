@@ -21,8 +21,10 @@ pub enum Stop {
     Redirect,
     /// It goes on in a named location.
     Named(Vec<u8>),
-    /// The connection is closed without a response (444), or the client has gone (499).
+    /// The client has gone: logged as 499.
     Gone,
+    /// The connection is closed without a response, and the request is logged with this status.
+    Lost(u16),
 }
 
 impl std::fmt::Debug for Body {
@@ -49,6 +51,15 @@ pub async fn refuse(ex: &mut Exchange<'_>, status: u16) -> Option<Body> {
     drive(ex, At::Ended(status)).await
 }
 
+/// Ends a request as a stop says that came before it was run.
+pub async fn give_up(ex: &mut Exchange<'_>, stop: Stop) -> Option<Body> {
+    match stop {
+        Stop::Status(status) => refuse(ex, status).await,
+        Stop::Lost(status) => lost(ex, status),
+        _ => lost(ex, 499),
+    }
+}
+
 async fn drive<'c>(ex: &mut Exchange<'c>, mut at: At<'c>) -> Option<Body> {
     loop {
         let stop = match at {
@@ -70,7 +81,11 @@ async fn drive<'c>(ex: &mut Exchange<'c>, mut at: At<'c>) -> Option<Body> {
             At::Ended(status) => Stop::Status(status),
         };
         let stop = match stop {
-            Stop::Status(444 | 499) => return None,
+            Stop::Done(_) if ex.is_main() && !ex.visit.body_is_read() && !sound_body(ex).await => {
+                error_pages::find(ex, 400)
+            }
+            Stop::Status(status @ (408 | 444 | 499)) | Stop::Lost(status) => return lost(ex, status),
+            Stop::Gone => return lost(ex, 499),
             Stop::Status(status) => error_pages::find(ex, status),
             stop => stop,
         };
@@ -79,7 +94,7 @@ async fn drive<'c>(ex: &mut Exchange<'c>, mut at: At<'c>) -> Option<Body> {
                 Ok(body) => return Some(body),
                 Err(status) => At::Ended(status),
             },
-            Stop::Gone => return None,
+            Stop::Gone | Stop::Lost(_) => return None,
             Stop::Status(status) => At::Ended(status),
             Stop::Relocate => {
                 if ex.uri_changes >= MAX_URI_CHANGES {
@@ -93,6 +108,20 @@ async fn drive<'c>(ex: &mut Exchange<'c>, mut at: At<'c>) -> Option<Body> {
             Stop::Named(name) => named(ex, &name),
         };
     }
+}
+
+/// Whether what has arrived of a body that nobody wanted can be one: the next request is to be found behind it.
+async fn sound_body(ex: &Exchange<'_>) -> bool {
+    ex.visit.drop_body(ex.plan).await.is_ok()
+}
+
+/// Ends a request without a response.
+fn lost(ex: &mut Exchange<'_>, status: u16) -> Option<Body> {
+    if ex.is_main() && status == 444 {
+        ex.visit.timed_out.set(true);
+    }
+    ex.response.status = status;
+    None
 }
 
 /// Chooses the location, and what of it applies to this method.
@@ -118,12 +147,30 @@ fn locate<'c>(ex: &mut Exchange<'c>) -> Result<&'c Plan, Stop> {
         return Err(Stop::Status(404));
     }
     let plan = apply_limit_except(ex, plan);
+    if ex.is_main() && ex.visit.keep_alive.get() {
+        limit_keep_alive(ex, plan);
+    }
     let length = ex.visit.head.content_length.unwrap_or(0);
     if ex.is_main() && !core::body_allowed(plan, length) && !ex.visit.body_is_read() {
         ex.log(Level::Error, format_args!("client intended to send too large body: {length} bytes"));
         return Err(Stop::Status(413));
     }
     Ok(plan)
+}
+
+/// Whether the connection goes on after this request, as the location sees it.
+fn limit_keep_alive(ex: &Exchange<'_>, plan: &Plan) {
+    let (client, core) = (ex.visit.client, &plan.core);
+    let unkept = core.keepalive_disable;
+    let browser = || core::Browser::of_request(ex);
+    if core.keepalive_timeout.timeout == 0
+        || client.requests.get() >= core.keepalive_requests
+        || net::clock::now() - client.opened > core.keepalive_time
+        || (unkept.msie6 && ex.method == wire::h1::Method::Post && browser() == core::Browser::OldMsie)
+        || (unkept.safari && browser() == core::Browser::Safari)
+    {
+        ex.visit.keep_alive.set(false);
+    }
 }
 
 fn apply_limit_except<'c>(ex: &mut Exchange<'c>, plan: &'c Plan) -> &'c Plan {

@@ -17,9 +17,7 @@ pub(super) static ROWS: &[Row] = &[
     row("auth_delay", HSL, &[Time], NOT_BUILT),
     row("chunked_transfer_encoding", HSL, &[Flag], NOT_BUILT),
     row("client_body_buffer_size", HSL, &[Size], NOT_BUILT),
-    row("client_body_early_read", HS, &[Many(&Text("value"))], NOT_BUILT),
     row("client_body_in_file_only", HSL, &[Choice(&["on", "clean", "off"])], NOT_BUILT),
-    row("client_body_in_single_buffer", HSL, &[Flag], OWN_MEMORY),
     row(
         "client_body_temp_path",
         HSL,
@@ -53,7 +51,6 @@ pub(super) static ROWS: &[Row] = &[
     row("if_modified_since", HSL, &[Choice(&["off", "exact", "before"])], NOT_BUILT),
     row("ignore_invalid_headers", HS, &[Flag], NOT_BUILT),
     row("internal", LOCATION, &[], NOT_BUILT),
-    row("keepalive_disable", HSL, &[Text("browser"), Optional(&Text("browser"))], NOT_BUILT),
     row("keepalive_min_timeout", HSL, &[Time], NOT_BUILT),
     row("keepalive_requests", HSL, &[Number], NOT_BUILT),
     row("keepalive_time", HSL, &[Time], NOT_BUILT),

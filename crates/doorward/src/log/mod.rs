@@ -4,10 +4,11 @@ mod file;
 
 pub use file::{LogFile, Logs};
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Visit};
 
 /// nginx's levels, the most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +52,16 @@ impl Level {
     /// As written in the log.
     pub fn name(self) -> &'static str {
         NAMES[self as usize].1
+    }
+}
+
+/// An error of the system as nginx writes it: `(111: Connection refused)`.
+pub fn system_error(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    match error.raw_os_error() {
+        Some(code) => format!("({code}: {text})"),
+        None => format!("({text})"),
     }
 }
 
@@ -129,25 +140,46 @@ impl ErrorLog {
 }
 
 fn context(ex: &Exchange<'_>) -> String {
-    let mut text = String::new();
-    let visit = ex.visit;
-    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    ex.with_remote(|a| {
-        let _ = write!(text, ", client: {}", a.ip_text());
-    });
-    let _ = write!(text, ", server: {}", lossy(&ex.server.name));
-    let _ = write!(text, ", request: \"{}\"", lossy(visit.head.line.of(visit.bytes)));
+    let mut text = beginning(ex.visit);
     if !ex.is_main() {
         let _ = write!(text, ", subrequest: \"{}\"", lossy(&ex.uri));
     }
     if let Some(upstream) = ex.upstream.address_in_use() {
         let _ = write!(text, ", upstream: \"{upstream}\"");
     }
-    if let Some(host) = ex.request_field(wire::Name::Host) {
-        let _ = write!(text, ", host: \"{}\"", lossy(host));
-    }
-    if let Some(referer) = ex.request_field(wire::Name::Referer) {
-        let _ = write!(text, ", referrer: \"{}\"", lossy(referer));
+    end(ex.visit, &mut text);
+    text
+}
+
+/// What nginx says of a client's request behind a message.
+pub fn context_of(visit: &Visit<'_>) -> String {
+    let mut text = beginning(visit);
+    end(visit, &mut text);
+    text
+}
+
+fn beginning(visit: &Visit<'_>) -> String {
+    let mut text = String::new();
+    let realip = visit.realip.borrow();
+    let address = realip.as_ref().unwrap_or(&visit.client.peer);
+    let _ = write!(text, ", client: {}, server: {}", address.ip_text(), lossy(&visit.server.name));
+    let line = visit.head.line.of(visit.bytes);
+    if !line.is_empty() {
+        let _ = write!(text, ", request: \"{}\"", lossy(line));
     }
     text
+}
+
+fn end(visit: &Visit<'_>, text: &mut String) {
+    let field = |id| visit.head.fields.iter().find(|f| f.id == id).map(|f| lossy(f.value.of(visit.bytes)));
+    if let Some(host) = field(wire::Name::Host) {
+        let _ = write!(text, ", host: \"{host}\"");
+    }
+    if let Some(referer) = field(wire::Name::Referer) {
+        let _ = write!(text, ", referrer: \"{referer}\"");
+    }
+}
+
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
 }

@@ -47,6 +47,11 @@ impl RequestParser {
         self.line.start().is_some()
     }
 
+    /// Whether the request line is complete, so that fields are being read.
+    pub fn in_fields(&self) -> bool {
+        self.phase == Phase::Fields
+    }
+
     /// Goes on reading; true when the head is complete. After an error the request line is in `head.line`.
     pub fn parse(
         &mut self,

@@ -1,12 +1,14 @@
 //! `ngx_http_core_module` and nginx's core: blocks, names, paths, limits, timeouts.
 
 mod blocks;
+mod browser;
 mod error_page;
 mod main_context;
 mod types;
 mod variables;
 
 pub use blocks::{Children, ListenSpec, Listens, Methods};
+pub use browser::Browser;
 pub use error_page::{ErrorPage, ErrorPages};
 pub use main_context::{ErrorLogs, Main, MainSettings};
 pub use types::Types;
@@ -93,6 +95,26 @@ pub struct KeepAlive {
     pub header: u64,
 }
 
+/// `client_body_in_file_only`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFiles {
+    /// Only bodies that are too large for memory, and only as long as the request takes.
+    Off,
+    /// Every body, as long as the request takes.
+    Clean,
+    /// Every body, and the file stays.
+    On,
+}
+
+/// Whose connections `keepalive_disable` does not keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Unkept {
+    /// Old versions of Internet Explorer, after a POST.
+    pub msie6: bool,
+    /// Safari on a Mac.
+    pub safari: bool,
+}
+
 /// `lingering_close`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lingering {
@@ -136,7 +158,7 @@ settings! {
         /// Between two reads of a body, in milliseconds.
         client_body_timeout: u64 = 60_000;
         /// Whether every body goes to a file.
-        client_body_in_file_only: bool = false;
+        client_body_in_file_only: BodyFiles = BodyFiles::Off;
         /// Where bodies go that memory does not hold.
         client_body_temp_path: Vec<u8> = b"client_body_temp".to_vec();
         /// Between two writes of a response, in milliseconds.
@@ -147,6 +169,8 @@ settings! {
         keepalive_requests: u64 = 1000;
         /// How long a connection may be kept at all, in milliseconds.
         keepalive_time: u64 = 3_600_000;
+        /// Browsers whose connections are not kept.
+        keepalive_disable: Unkept = Unkept { msie6: true, safari: false };
         /// Least time that an idle connection is kept at a graceful end, in milliseconds.
         keepalive_min_timeout: u64 = 0;
         /// Whether a rest of the body is read before the connection is closed.
@@ -240,6 +264,8 @@ settings! {
         underscores_in_headers: bool = false;
         /// Most fields in a head.
         max_headers: u64 = 1000;
+        /// Reads the body before anything else where one of them has a value.
+        client_body_early_read: Vec<Template> = Vec::new();
         /// Whether `//` is one slash.
         merge_slashes: bool = true;
         /// The names of the server.
@@ -290,7 +316,12 @@ pub static SETTINGS: Module = Module {
         /// Longest wait between two reads of a request body (408).
         "client_body_timeout" in [HTTP SERVER LOCATION] (Time) = "60s" => |c, _, n| once(&mut c.client_body_timeout, n.msec(0)?, n);
         /// Puts every request body into a file; `clean` removes it afterwards.
-        "client_body_in_file_only" in [HTTP SERVER LOCATION] (Choice(&["on", "clean", "off"])) = "off" => |c, _, n| once(&mut c.client_body_in_file_only, n.bytes(0) != b"off", n);
+        "client_body_in_file_only" in [HTTP SERVER LOCATION] (Choice(&["on", "clean", "off"])) = "off" => |c, _, n| {
+            let how = n.choice(0, &[("on", BodyFiles::On), ("clean", BodyFiles::Clean), ("off", BodyFiles::Off)])?;
+            once(&mut c.client_body_in_file_only, how, n)
+        };
+        /// Keeps a request body in one piece; memory holds it so anyway.
+        "client_body_in_single_buffer" in [HTTP SERVER LOCATION] (Flag) = "off" => |_, _, n| n.flag(0).map(drop);
         /// Sets the folder for request bodies that memory does not hold.
         "client_body_temp_path" in [HTTP SERVER LOCATION] (Text("path"), Optional(&Number), Optional(&Number), Optional(&Number)) = "client_body_temp" => |c, _, n| once(&mut c.client_body_temp_path, n.bytes(0).to_vec(), n);
         /// Longest wait between two writes of a response.
@@ -299,6 +330,18 @@ pub static SETTINGS: Module = Module {
         "keepalive_timeout" in [HTTP SERVER LOCATION] (Time, Optional(&Time)) = "75s" => |c, _, n| {
             let header = if n.args.len() > 1 { n.sec(1)? } else { 0 };
             once(&mut c.keepalive_timeout, KeepAlive { timeout: n.msec(0)?, header }, n)
+        };
+        /// Browsers whose connections are closed after a response: `msie6` (old versions, after a POST), `safari`, or `none`.
+        "keepalive_disable" in [HTTP SERVER LOCATION] (Many(&Text("browser"))) = "msie6" => |c, _, n| {
+            let mut unkept = Unkept::default();
+            for browser in n.choices(&[("none", 0), ("msie6", 1), ("safari", 2)])? {
+                match browser {
+                    1 => unkept.msie6 = true,
+                    2 => unkept.safari = true,
+                    _ => {}
+                }
+            }
+            once(&mut c.keepalive_disable, unkept, n)
         };
         /// Most requests on one connection.
         "keepalive_requests" in [HTTP SERVER LOCATION] (Number) = "1000" => |c, _, n| once(&mut c.keepalive_requests, n.number(0)? as u64, n);
@@ -397,6 +440,11 @@ pub static SERVER: Module = Module {
         "underscores_in_headers" in [HTTP SERVER] (Flag) = "off" => |c, _, n| once(&mut c.underscores_in_headers, n.flag(0)?, n);
         /// Most fields in a request's head.
         "max_headers" in [HTTP SERVER] (Number) = "1000" => |c, _, n| once(&mut c.max_headers, n.number(0)? as u64, n);
+        /// Reads the request's body before anything else, rewrite rules included, where one of the values is neither empty nor `0`.
+        "client_body_early_read" in [HTTP SERVER] (Many(&Text("value"))) = "" => |c, cx, n| {
+            let values = n.args.iter().map(|word| Template::compile(word, &mut cx.variables));
+            once(&mut c.client_body_early_read, values.collect::<Result<_, _>>()?, n)
+        };
         /// Reads several slashes as one.
         "merge_slashes" in [HTTP SERVER] (Flag) = "on" => |c, _, n| once(&mut c.merge_slashes, n.flag(0)?, n);
         /// The names of the server: exact, `*.name`, `name.*`, `.name`, `~pattern`.

@@ -64,6 +64,12 @@ pub(super) const ROWS: &[Row] = &[
         crate::request_body::Kept::Memory(bytes) => append(bytes, out),
         _ => false,
     }),
+    Row::fresh("request_body_file", |ex, out| match &ex.visit.body.borrow().kept {
+        crate::request_body::Kept::File(file, _) => {
+            append_some(file.path().map(|path| path.as_os_str().as_encoded_bytes()), out)
+        }
+        _ => false,
+    }),
     Row::fresh("content_length", |ex, out| append_some(ex.request_field(Name::ContentLength), out)),
     Row::fresh("content_type", |ex, out| append_some(ex.request_field(Name::ContentType), out)),
     Row::fresh("host", |ex, out| {
