@@ -484,6 +484,10 @@ fn size_template(node: &Node, cx: &mut Compiler) -> Result<Template, Diagnostic>
 /// Settles the core settings of a location.
 pub fn settle(scope: &mut Scope, cx: &mut Compiler) -> Result<Core, Diagnostic> {
     let values = scope.get_mut::<CoreSettings>().settle();
+    let folder = cx.paths.from_prefix(&values.client_body_temp_path);
+    if !cx.folders.contains(&folder) {
+        cx.folders.push(folder);
+    }
     let children = scope.get_mut::<Children>();
     let (name, internal) = (children.name.clone(), children.internal);
     let alias_prefix = (!children.pattern).then_some(name.len());

@@ -15,6 +15,9 @@ use crate::worker::{PoolKey, Service};
 /// Most of a body that is read only to keep the connection.
 const DISCARD_LIMIT: usize = 64 << 10;
 
+/// How long that may take, in milliseconds.
+const DISCARD_TIME: u64 = 100;
+
 /// A chosen server; it is given back when this is dropped.
 pub struct Lease {
     service: Rc<Service>,
@@ -279,10 +282,14 @@ impl UpstreamBody {
     pub async fn discard(&mut self, ex: &mut Exchange<'_>) {
         let mut piece = ex.visit.worker.buffers.take(8192);
         let mut read = 0;
+        let client = ex.visit.client;
+        let end = net::clock::now() + DISCARD_TIME;
         while !self.done && self.key.is_some() && read < DISCARD_LIMIT {
             piece.clear();
-            match self.next(ex, &mut piece, 8192).await {
-                Ok(true) => read += piece.len(),
+            // Who dawdles over what nobody wants is not worth a wait: the connection is then closed.
+            let left = end.saturating_sub(net::clock::now());
+            match client.deadline.within(left, self.next(ex, &mut piece, 8192)).await {
+                Ok(Ok(true)) => read += piece.len(),
                 _ => break,
             }
         }
