@@ -1,1 +1,35 @@
-fn main() {}
+//! Doorward: an API gateway that takes `nginx.conf` as it is and gets authentication right. See ARCHITECTURE.md.
+
+mod body;
+mod client;
+mod compile;
+mod config;
+mod connection;
+mod deliver;
+mod directives;
+mod error_pages;
+mod exchange;
+mod fields;
+mod locate;
+mod log;
+mod module;
+mod modules;
+mod plan;
+mod product;
+mod program;
+mod random;
+mod regex;
+mod request_body;
+mod run;
+mod time;
+mod variables;
+mod worker;
+mod zone;
+
+/// Memory is asked for in small pieces on the path of every request: this allocator serves them in less time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    program::main()
+}

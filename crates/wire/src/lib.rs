@@ -1,1 +1,15 @@
-//! See ARCHITECTURE.md.
+//! HTTP as bytes: messages, fields and bodies, read and written without any input or output of its own.
+
+mod range;
+
+pub mod cookie;
+pub mod date;
+pub mod field;
+pub mod h1;
+pub mod host;
+pub mod list;
+pub mod status;
+pub mod uri;
+
+pub use field::{Field, Name};
+pub use range::Range;

@@ -1,0 +1,187 @@
+//! From the tree of a configuration file to the `Config` that serves: every directive applied, then every plan made.
+
+mod listen;
+mod server;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use conf::{Contexts, Diagnostic, Node, Table, Tree};
+
+use crate::config::Config;
+use crate::directives::Verdict;
+use crate::log::{ErrorLog, Logs};
+use crate::module::Scope;
+use crate::modules::{self, core, upstream};
+use crate::plan::{Content, Plan};
+use crate::variables::Registry;
+use crate::zone::Zones;
+
+pub use server::{LocationKind, LocationNode, ServerNode};
+
+/// What directives leave behind while the file is read, beside the settings of their own block.
+pub struct Compiler {
+    /// The names of variables.
+    pub variables: Registry,
+    /// The folders that relative paths start from.
+    pub paths: Paths,
+    /// Log files that the configuration names.
+    pub logs: Logs,
+    /// Shared state that outlives a configuration.
+    pub zones: Arc<Zones>,
+    /// `upstream` blocks and the groups that `proxy_pass` implies.
+    pub upstreams: upstream::Groups,
+    /// `server` blocks as read.
+    pub servers: Vec<ServerNode>,
+    /// What is strange but no error.
+    pub warnings: Vec<Diagnostic>,
+    /// The context being read.
+    pub context: Contexts,
+    /// The `http` block as read.
+    pub http: Option<Scope>,
+    /// Formats of access logs.
+    pub formats: crate::modules::access_log::Formats,
+    /// Folders that the configuration writes to.
+    pub folders: Vec<PathBuf>,
+    /// Counts the locations that pass requests on, to tell their idle connections apart.
+    pub locations_with_upstreams: usize,
+    /// Named locations of the server being finished.
+    pub named: HashMap<Vec<u8>, Plan>,
+}
+
+/// The folders that relative paths start from.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// `-p`: of logs, temporary files, roots.
+    pub prefix: PathBuf,
+    /// The folder of the configuration file: of `include`, password files, certificates.
+    pub conf_prefix: PathBuf,
+}
+
+impl Paths {
+    /// A path relative to the prefix.
+    pub fn from_prefix(&self, path: &[u8]) -> PathBuf {
+        self.prefix.join(as_path(path))
+    }
+
+    /// A path relative to the folder of the configuration file.
+    pub fn from_conf(&self, path: &[u8]) -> PathBuf {
+        self.conf_prefix.join(as_path(path))
+    }
+}
+
+/// Bytes of the configuration as a path.
+pub fn as_path(bytes: &[u8]) -> &Path {
+    use std::os::unix::ffi::OsStrExt;
+    Path::new(std::ffi::OsStr::from_bytes(bytes))
+}
+
+/// Every directive: those of the modules, then nginx's others, which have no effect or are refused.
+static DIRECTIVES: LazyLock<Table<'static, Verdict>> =
+    LazyLock::new(|| Table::new(modules::directives().chain(crate::directives::rows())));
+
+/// Compiles a configuration file; what is wrong comes back with its place.
+pub fn compile(
+    tree: &Tree,
+    paths: Paths,
+    zones: Arc<Zones>,
+    logs: Logs,
+) -> Result<(Config, Vec<Diagnostic>), Diagnostic> {
+    let mut compiler = Compiler {
+        variables: Registry::default(),
+        paths,
+        logs,
+        zones,
+        upstreams: upstream::Groups::default(),
+        servers: Vec::new(),
+        warnings: Vec::new(),
+        context: Contexts::MAIN,
+        http: None,
+        formats: Default::default(),
+        folders: Vec::new(),
+        locations_with_upstreams: 0,
+        named: HashMap::new(),
+    };
+    let mut main = Scope::default();
+    compiler.block(&tree.nodes, Contexts::MAIN, &mut main)?;
+    compiler.finish(&mut main)
+}
+
+impl Compiler {
+    /// Applies the directives of a block to its scope.
+    pub fn block(&mut self, nodes: &[Node], context: Contexts, scope: &mut Scope) -> Result<(), Diagnostic> {
+        let outer = std::mem::replace(&mut self.context, context);
+        let result = nodes.iter().try_for_each(|node| self.directive(node, scope));
+        self.context = outer;
+        result
+    }
+
+    fn directive(&mut self, node: &Node, scope: &mut Scope) -> Result<(), Diagnostic> {
+        match DIRECTIVES.find(node, self.context)?.set {
+            Verdict::Built(set) => set(scope, self, node),
+            verdict => verdict.complaint(node).map_or(Ok(()), Err),
+        }
+    }
+
+    /// Warns about something that works, but hardly as meant.
+    pub fn warn(&mut self, warning: Diagnostic) {
+        self.warnings.push(warning);
+    }
+
+    fn finish(mut self, main: &mut Scope) -> Result<(Config, Vec<Diagnostic>), Diagnostic> {
+        let process = core::Main::settle(main, &self.paths);
+        let error_log = core::error_log(main, &mut self.logs)?;
+        let mut http = self.http.take().unwrap_or_default();
+        http.inherit(main);
+        let (servers, listeners) = server::finish(&mut self, &http)?;
+        let upstreams = self.upstreams.finish()?;
+        let variables = self.variables.finish()?;
+        let config = Config {
+            main: process,
+            error_log,
+            variables,
+            servers,
+            listeners,
+            upstreams,
+            folders: self.folders,
+            log_failure: self
+                .logs
+                .failure()
+                .map(|(path, error)| format!("open() \"{}\" failed ({error})", path.display())),
+            logs: self.logs.into_files(),
+            generation: 0,
+        };
+        Ok((config, self.warnings))
+    }
+
+    /// Makes the plan of a location, with what it inherits from the block around it.
+    pub fn plan(&mut self, mut scope: Scope, outer: &Scope) -> Result<Plan, Diagnostic> {
+        scope.inherit(outer);
+        self.plan_of(&mut scope)
+    }
+
+    /// Makes the plan of a scope that has inherited already, its inner locations included.
+    pub fn plan_of(&mut self, scope: &mut Scope) -> Result<Plan, Diagnostic> {
+        let children = scope.get_mut::<core::Children>();
+        let (locations, limit_except) =
+            (std::mem::take(&mut children.locations), children.limit_except.take());
+        let core = core::settle(scope, self)?;
+        let mut plan = Plan::new(core);
+        for module in modules::MODULES {
+            (module.plan)(self, scope, &mut plan)?;
+        }
+        plan.core.auto_redirect = matches!(plan.content, Content::Proxy(_)) && plan.core.name.ends_with(b"/");
+        if let Some((methods, mut inner)) = limit_except {
+            inner.inherit_inside(scope);
+            plan.limit_except = Some((methods, Box::new(self.plan_of(&mut inner)?)));
+        }
+        server::finish_locations(self, locations, scope, &mut plan)?;
+        Ok(plan)
+    }
+}
+
+/// The error log that applies where nothing else is said.
+pub fn default_error_log(logs: &mut Logs, path: &Path) -> ErrorLog {
+    ErrorLog::file(logs.open(path), crate::log::Level::Error)
+}

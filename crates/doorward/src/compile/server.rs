@@ -1,0 +1,101 @@
+//! `server` and `location` blocks: what was read, put in order and made into plans.
+
+use conf::{Diagnostic, Span, Word};
+
+use super::{Compiler, listen};
+use crate::config::{Listener, Server};
+use crate::module::Scope;
+use crate::modules::core;
+use crate::plan::Plan;
+use crate::regex::Pattern;
+
+/// A `server` block as read.
+pub struct ServerNode {
+    /// Its settings.
+    pub scope: Scope,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// A `location` block as read.
+pub struct LocationNode {
+    /// How it matches.
+    pub kind: LocationKind,
+    /// The name or pattern.
+    pub name: Vec<u8>,
+    /// Its settings.
+    pub scope: Scope,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// How a location matches a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocationKind {
+    /// `= /path`
+    Exact,
+    /// `/path`
+    Prefix,
+    /// `^~ /path`
+    FinalPrefix,
+    /// `~ pattern`
+    Regex,
+    /// `~* pattern`
+    CaselessRegex,
+    /// `@name`
+    Named,
+}
+
+/// Merges every server with what stands around it and makes its plans.
+pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Listener>), Diagnostic> {
+    let mut servers = Vec::new();
+    let mut listens = listen::Listens::default();
+    for mut node in std::mem::take(&mut cx.servers) {
+        node.scope.inherit(http);
+        let settings = node.scope.get_mut::<core::ServerSettings>().settle();
+        listens.add_server(servers.len(), &mut node.scope, cx)?;
+        let plan = cx.plan_of(&mut node.scope)?;
+        let named = std::mem::take(&mut cx.named);
+        servers.push(Server {
+            // `.example.com` shows itself without its dot.
+            name: settings
+                .names
+                .first()
+                .map(|n| n.text.strip_prefix(b".").unwrap_or(&n.text).to_vec())
+                .unwrap_or_default(),
+            limits: settings.limits(),
+            core: settings,
+            plan,
+            named,
+        });
+    }
+    Ok((servers, listens.finish(cx)?))
+}
+
+/// Makes the plans of the locations inside a block and sorts them for the search.
+pub fn finish_locations(
+    cx: &mut Compiler,
+    nodes: Vec<LocationNode>,
+    outer: &Scope,
+    plan: &mut Plan,
+) -> Result<(), Diagnostic> {
+    for node in nodes {
+        let word = Word { text: node.name.clone(), span: node.span, quoted: false };
+        let inner = cx.plan(node.scope, outer)?;
+        match node.kind {
+            LocationKind::Exact => plan.locations.add_exact(&node.name, inner),
+            LocationKind::Prefix => plan.locations.add_prefix(&node.name, false, inner),
+            LocationKind::FinalPrefix => plan.locations.add_prefix(&node.name, true, inner),
+            LocationKind::Regex | LocationKind::CaselessRegex => {
+                let caseless = node.kind == LocationKind::CaselessRegex;
+                let pattern = Pattern::compile(&node.name, caseless, &word, &mut cx.variables)?;
+                plan.locations.add_regex(pattern, inner);
+            }
+            LocationKind::Named => {
+                cx.named.insert(node.name, inner);
+            }
+        }
+    }
+    plan.locations.finish();
+    Ok(())
+}

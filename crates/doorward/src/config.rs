@@ -1,0 +1,137 @@
+//! The compiled configuration: immutable, shared by all workers, replaced as a whole by a reload.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use net::Address;
+
+use crate::log::ErrorLog;
+use crate::modules::{core, upstream};
+use crate::plan::Plan;
+use crate::regex::Pattern;
+use crate::variables::Variables;
+
+/// Everything that a configuration file says, ready to serve.
+pub struct Config {
+    /// What the main context says about the process.
+    pub main: core::Main,
+    /// Where what belongs to no request is logged.
+    pub error_log: ErrorLog,
+    /// Every variable by number.
+    pub variables: Variables,
+    /// The server blocks in order.
+    pub servers: Vec<Server>,
+    /// The sockets to listen on and what answers there.
+    pub listeners: Vec<Listener>,
+    /// The groups of upstream servers.
+    pub upstreams: Vec<Arc<upstream::Upstream>>,
+    /// Log files by path, each open once.
+    pub logs: HashMap<PathBuf, Arc<crate::log::LogFile>>,
+    /// Folders that are made at the start.
+    pub folders: Vec<PathBuf>,
+    /// The first log file that could not be opened.
+    pub log_failure: Option<String>,
+    /// Counts reloads.
+    pub generation: u64,
+}
+
+/// One `server` block.
+pub struct Server {
+    /// The first name (`$server_name`).
+    pub name: Vec<u8>,
+    /// Its settings that no location changes.
+    pub core: core::ServerCore,
+    /// The limits of a request's head, made from the settings once.
+    pub limits: wire::h1::Limits,
+    /// What applies outside of every location; its rewrite rules run first, its locations are the server's.
+    pub plan: Plan,
+    /// Named locations.
+    pub named: HashMap<Vec<u8>, Plan>,
+}
+
+/// One address with the servers that share it.
+pub struct Listener {
+    /// Where it listens.
+    pub address: Address,
+    /// How the socket is made.
+    pub options: net::listen::Options,
+    /// Whether connections start with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// Its servers by name.
+    pub hosts: Hosts,
+    /// On a wildcard address: the servers of addresses that share its socket.
+    pub specific: HashMap<std::net::IpAddr, Hosts>,
+}
+
+/// The servers of an address by name (nginx's documentation, "Server names").
+#[derive(Default)]
+pub struct Hosts {
+    /// The server for names that no other has.
+    pub default: usize,
+    /// Names without wildcards.
+    pub exact: HashMap<Vec<u8>, usize>,
+    /// `*.example.com` as `.example.com`; whether the bare name is meant too is in `exact`.
+    pub leading: HashMap<Vec<u8>, usize>,
+    /// `www.example.*` as `www.example.`.
+    pub trailing: HashMap<Vec<u8>, usize>,
+    /// Patterns in the order written.
+    pub patterns: Vec<(Pattern, usize)>,
+}
+
+impl Config {
+    /// The group that a URL made of variables names.
+    pub fn find_upstream(&self, target: &upstream::Target) -> Option<usize> {
+        let host = target.host.to_ascii_lowercase();
+        self.upstreams.iter().position(|u| match target.port {
+            None => u.name == host,
+            Some(port) => {
+                u.name.strip_prefix(&*host).and_then(|rest| rest.strip_prefix(':')) == Some(&port.to_string())
+            }
+        })
+    }
+}
+
+impl Listener {
+    /// The servers for the address that a connection reached.
+    pub fn hosts_at(&self, local: Option<&Address>) -> &Hosts {
+        match local {
+            Some(Address::Inet(address)) => self.specific.get(&address.ip()).unwrap_or(&self.hosts),
+            _ => &self.hosts,
+        }
+    }
+}
+
+impl Hosts {
+    /// The server for a name in lower case, and the pattern that found it, whose captures are then to be taken.
+    pub fn find(&self, name: &[u8]) -> (usize, Option<&Pattern>) {
+        if name.is_empty() {
+            return (self.exact.get(name).copied().unwrap_or(self.default), None);
+        }
+        if let Some(&server) = self.exact.get(name) {
+            return (server, None);
+        }
+        if !self.leading.is_empty() {
+            // From the first dot on the suffixes get shorter: the longest that is known wins.
+            let dots = name.iter().enumerate().filter(|(at, b)| **b == b'.' && *at > 0).map(|(at, _)| at);
+            for at in dots {
+                if let Some(&server) = self.leading.get(&name[at..]) {
+                    return (server, None);
+                }
+            }
+        }
+        if !self.trailing.is_empty() {
+            let dots =
+                name.iter().enumerate().rev().filter(|(at, b)| **b == b'.' && *at > 0).map(|(at, _)| at);
+            for at in dots {
+                if let Some(&server) = self.trailing.get(&name[..=at]) {
+                    return (server, None);
+                }
+            }
+        }
+        match self.patterns.iter().find(|(pattern, _)| pattern.is_match(name)) {
+            Some((pattern, server)) => (*server, Some(pattern)),
+            None => (self.default, None),
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Writes a response to an HTTP/1 client: its head, then its body as it comes, framed so that the client sees the end.
+
+use wire::Name;
+use wire::h1::Version;
+
+use crate::body::{Body, Truncated};
+use crate::exchange::Exchange;
+use crate::log::{Level, system_error};
+use crate::modules::core::{KeepAlive, ServerTokens};
+use crate::modules::headers;
+use crate::product;
+
+/// How much of a body is taken at a time.
+const PIECE: usize = 32 << 10;
+
+/// How the end of the body is shown.
+#[derive(Clone, Copy, PartialEq)]
+enum Framing {
+    None,
+    Length,
+    Chunked,
+    Close,
+}
+
+/// Writes head and body. Whether the connection can go on is left in the visit.
+pub async fn deliver(ex: &mut Exchange<'_>, mut body: Body) {
+    let mut out = ex.visit.worker.buffers.take(4096);
+    let framing = head(ex, &body, &mut out);
+    let sent = match framing {
+        Framing::None => {
+            if let Body::Tunnel(tunnel) = body {
+                let sent = send(ex, &out, &[], 0).await;
+                if sent.is_ok() {
+                    tunnel.run(ex).await;
+                }
+                sent
+            } else {
+                body.discard(ex).await;
+                send(ex, &out, &[], 0).await
+            }
+        }
+        _ => stream(ex, &mut body, framing, &mut out).await,
+    };
+    ex.visit.complete.set(sent.is_ok());
+    if sent.is_err() {
+        ex.visit.keep_alive.set(false);
+        ex.visit.linger.set(false);
+    }
+    out.clear();
+    ex.visit.worker.buffers.put(out);
+}
+
+/// Sends the head with the first piece of the body, then the other pieces.
+async fn stream(
+    ex: &mut Exchange<'_>,
+    body: &mut Body,
+    framing: Framing,
+    out: &mut Vec<u8>,
+) -> Result<(), Truncated> {
+    let worker = ex.visit.worker;
+    let mut piece = worker.buffers.take(PIECE);
+    let mut rate = Rate::new(ex);
+    let result = loop {
+        piece.clear();
+        let more = body.next(ex, &mut piece, rate.next_piece(PIECE)).await;
+        let payload = piece.len() as u64;
+        match more {
+            Ok(true) if framing == Framing::Chunked => {
+                wire::h1::chunk_header(piece.len(), out);
+                piece.extend_from_slice(b"\r\n");
+                if body.is_done() {
+                    last_chunk(ex, body, &mut piece);
+                }
+            }
+            Ok(true) => {}
+            Ok(false) if framing == Framing::Chunked => last_chunk(ex, body, &mut piece),
+            Ok(false) => {}
+            Err(Truncated) => {
+                // What was read already is the client's; the end is missing, and it must see that.
+                let _ = send(ex, out, &piece, payload).await;
+                break Err(Truncated);
+            }
+        }
+        if let Err(error) = send(ex, out, &piece, payload).await {
+            break Err(error);
+        }
+        out.clear();
+        if more == Ok(false) || body.is_done() {
+            break Ok(());
+        }
+        rate.wait(payload).await;
+    };
+    piece.clear();
+    worker.buffers.put(piece);
+    result
+}
+
+fn last_chunk(ex: &Exchange<'_>, body: &Body, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n");
+    if let Body::Upstream(upstream) = body {
+        upstream.append_trailers(out);
+    }
+    if ex.response.adds_trailers {
+        headers::append_trailers(ex, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+async fn send(ex: &Exchange<'_>, head: &[u8], piece: &[u8], payload: u64) -> Result<(), Truncated> {
+    let visit = ex.visit;
+    let timeout = ex.plan.core.send_timeout;
+    let sent = if head.is_empty() {
+        visit.client.write(piece, timeout).await
+    } else {
+        visit.client.write_both(head, piece, timeout).await
+    };
+    match sent {
+        Ok(()) => {
+            visit.bytes_sent.set(visit.bytes_sent.get() + (head.len() + piece.len()) as u64);
+            visit.body_bytes_sent.set(visit.body_bytes_sent.get() + payload);
+            Ok(())
+        }
+        Err(error) => {
+            if error.kind() == std::io::ErrorKind::TimedOut {
+                visit.timed_out.set(true);
+                let text = "client timed out (110: Connection timed out) while sending to client";
+                ex.log(Level::Info, format_args!("{text}"));
+            } else {
+                let error = system_error(&error);
+                ex.log(Level::Info, format_args!("writev() failed {error} while sending to client"));
+            }
+            Err(Truncated)
+        }
+    }
+}
+
+/// Writes the head and decides on the framing.
+fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Framing {
+    let visit = ex.visit;
+    let version = visit.head.version;
+    let chunkable = version >= Version::Http11 && ex.plan.core.chunked_transfer_encoding;
+    if ex.response.adds_trailers && chunkable {
+        ex.response.content_length = None;
+    }
+    let response = &ex.response;
+    let status = response.status;
+    let bodiless = ex.method == wire::h1::Method::Head || matches!(status, 204 | 304) || status < 200;
+    if version == Version::Http09 {
+        visit.keep_alive.set(false);
+        return if bodiless { Framing::None } else { Framing::Close };
+    }
+    let framing = match response.content_length {
+        _ if bodiless => Framing::None,
+        Some(0) if matches!(body, Body::Empty) => Framing::None,
+        Some(_) => Framing::Length,
+        None if chunkable => Framing::Chunked,
+        None => Framing::Close,
+    };
+    if framing == Framing::Close || status == 101 {
+        visit.keep_alive.set(false);
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    let reason = response.reason.of(&response.fields.bytes);
+    status_line(status, reason, out);
+    append_server(ex, out);
+    if response.fields.get(Name::Date).is_none() {
+        out.extend_from_slice(b"Date: ");
+        out.extend_from_slice(&visit.worker.date());
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(value) = response.fields.get(Name::ContentType) {
+        field(out, b"Content-Type", value);
+    }
+    if let Some(length) = response.content_length
+        && status != 204
+        && status != 304
+    {
+        out.extend_from_slice(b"Content-Length: ");
+        out.extend_from_slice(itoa(length, &mut [0; 20]));
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(time) = response.last_modified
+        && response.fields.get(Name::LastModified).is_none()
+    {
+        field(out, b"Last-Modified", &wire::date::format(u64::try_from(time).unwrap_or(0)));
+    }
+    if let Some(location) = response.fields.get(Name::Location) {
+        append_location(ex, location, out);
+    }
+    if framing == Framing::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    append_connection(ex, status, out);
+    for (id, name, value) in response.fields.visible() {
+        if matches!(
+            id,
+            Name::Server | Name::ContentType | Name::Location | Name::ContentLength | Name::Connection
+        ) {
+            continue;
+        }
+        field(out, name, value);
+    }
+    out.extend_from_slice(b"\r\n");
+    framing
+}
+
+fn status_line(status: u16, reason: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa(u64::from(status), &mut [0; 20]));
+    out.push(b' ');
+    if reason.is_empty() {
+        out.extend_from_slice(wire::status::reason(status).as_bytes());
+    } else {
+        out.extend_from_slice(reason);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn append_server(ex: &Exchange<'_>, out: &mut Vec<u8>) {
+    if let Some(server) = ex.response.fields.get(Name::Server) {
+        return field(out, b"Server", server);
+    }
+    match &ex.plan.core.server_tokens {
+        ServerTokens::On | ServerTokens::Build => field(out, b"Server", product::NAME_AND_VERSION.as_bytes()),
+        ServerTokens::Off => field(out, b"Server", product::NAME.as_bytes()),
+        ServerTokens::Text(text) => {
+            let text = text.eval(ex);
+            if !text.is_empty() {
+                field(out, b"Server", &text);
+            }
+        }
+    }
+}
+
+/// A path of this server becomes an absolute URL where `absolute_redirect` asks for it.
+fn append_location(ex: &Exchange<'_>, location: &[u8], out: &mut Vec<u8>) {
+    let core = &ex.plan.core;
+    if !location.starts_with(b"/") || !core.absolute_redirect || ex.response.fields.location_is_foreign() {
+        return field(out, b"Location", location);
+    }
+    let visit = ex.visit;
+    out.extend_from_slice(b"Location: http://");
+    let host: &[u8] = if core.server_name_in_redirect { &ex.server.name } else { &visit.host };
+    let local = visit.client.local();
+    if host.is_empty() {
+        if let Some(net::Address::Inet(address)) = local {
+            match address.ip() {
+                std::net::IpAddr::V4(ip) => out.extend_from_slice(ip.to_string().as_bytes()),
+                std::net::IpAddr::V6(ip) => out.extend_from_slice(format!("[{ip}]").as_bytes()),
+            }
+        }
+    } else {
+        out.extend_from_slice(host);
+    }
+    if core.port_in_redirect
+        && let Some(port) = local.and_then(net::Address::port).filter(|port| *port != 80)
+    {
+        out.push(b':');
+        out.extend_from_slice(itoa(u64::from(port), &mut [0; 20]));
+    }
+    out.extend_from_slice(location);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn append_connection(ex: &Exchange<'_>, status: u16, out: &mut Vec<u8>) {
+    if status == 101 {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+    } else if ex.visit.keep_alive.get() {
+        out.extend_from_slice(b"Connection: keep-alive\r\n");
+        let KeepAlive { header, .. } = ex.plan.core.keepalive_timeout;
+        if header > 0 {
+            out.extend_from_slice(b"Keep-Alive: timeout=");
+            out.extend_from_slice(itoa(header, &mut [0; 20]));
+            out.extend_from_slice(b"\r\n");
+        }
+    } else {
+        out.extend_from_slice(b"Connection: close\r\n");
+    }
+}
+
+/// Decimal digits without a detour through formatting.
+pub fn itoa(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+/// `limit_rate`: how fast the body may go.
+struct Rate {
+    per_second: u64,
+    free: u64,
+    sent: u64,
+    started: u64,
+}
+
+impl Rate {
+    fn new(ex: &Exchange<'_>) -> Rate {
+        let number = |template: &crate::variables::Template| {
+            if template.as_literal() == Some(b"0") {
+                return 0;
+            }
+            conf::value::size(&template.eval(ex)).unwrap_or(0)
+        };
+        let per_second = ex.limit_rate.unwrap_or_else(|| number(&ex.plan.core.limit_rate));
+        let free = if per_second == 0 { 0 } else { number(&ex.plan.core.limit_rate_after) };
+        Rate { per_second, free, sent: 0, started: net::clock::now() }
+    }
+
+    fn next_piece(&self, most: usize) -> usize {
+        if self.per_second == 0 {
+            return most;
+        }
+        let elapsed = net::clock::now() - self.started;
+        let allowed = self.free + self.per_second * (elapsed / 1000 + 1);
+        (allowed.saturating_sub(self.sent).max(1) as usize).min(most)
+    }
+
+    async fn wait(&mut self, sent: u64) {
+        self.sent += sent;
+        if self.per_second == 0 {
+            return;
+        }
+        let due = self.sent.saturating_sub(self.free) * 1000 / self.per_second;
+        let elapsed = net::clock::now() - self.started;
+        if due > elapsed {
+            tokio::time::sleep(std::time::Duration::from_millis(due - elapsed)).await;
+        }
+    }
+}

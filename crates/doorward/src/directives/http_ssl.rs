@@ -1,0 +1,72 @@
+//! Directives of TLS, HTTP/2 and HTTP/3.
+
+use conf::Arg::{Choice, Flag, Many, Number, Optional, Size, Text, Time};
+
+use super::contexts::{HS, HSL, HTTP};
+use super::verdict::{NO_FINITE_FIELD, NO_OPENSSL, NOT_BUILT, OBSOLETE, OWN_MEMORY, OWN_TLS_CACHE};
+use super::{Row, row};
+
+pub(super) static ROWS: &[Row] = &[
+    // ngx_http_ssl_module
+    row("ssl_buffer_size", HS, &[Size], OWN_MEMORY),
+    row("ssl_certificate", HS, &[Text("file")], NOT_BUILT),
+    row(
+        "ssl_certificate_cache",
+        HS,
+        &[Text("off | max=N"), Optional(&Text("inactive=time")), Optional(&Text("valid=time"))],
+        OWN_TLS_CACHE,
+    ),
+    row("ssl_certificate_compression", HS, &[Flag], NOT_BUILT),
+    row("ssl_certificate_key", HS, &[Text("file")], NOT_BUILT),
+    row("ssl_ciphers", HS, &[Text("ciphers")], NOT_BUILT),
+    row("ssl_client_certificate", HS, &[Text("file")], NOT_BUILT),
+    row("ssl_conf_command", HS, &[Text("name"), Text("value")], NO_OPENSSL),
+    row("ssl_crl", HS, &[Text("file")], NOT_BUILT),
+    row("ssl_dhparam", HS, &[Text("file")], NO_FINITE_FIELD),
+    row("ssl_early_data", HS, &[Flag], NOT_BUILT),
+    row("ssl_ecdh_curve", HS, &[Text("curve")], NOT_BUILT),
+    row("ssl_ech_file", HS, &[Text("file")], NOT_BUILT),
+    row("ssl_ocsp", HS, &[Choice(&["on", "off", "leaf"])], NOT_BUILT),
+    row("ssl_ocsp_cache", HS, &[Text("cache")], NOT_BUILT),
+    row("ssl_ocsp_responder", HS, &[Text("url")], NOT_BUILT),
+    row("ssl_password_file", HS, &[Text("file")], NOT_BUILT),
+    row("ssl_prefer_server_ciphers", HS, &[Flag], NOT_BUILT),
+    row("ssl_protocols", HS, &[Many(&Text("protocol"))], NOT_BUILT),
+    row("ssl_reject_handshake", HS, &[Flag], NOT_BUILT),
+    row("ssl_session_cache", HS, &[Text("cache"), Optional(&Text("shared"))], NOT_BUILT),
+    row("ssl_session_ticket_key", HS, &[Text("file")], NOT_BUILT),
+    row("ssl_session_tickets", HS, &[Flag], NOT_BUILT),
+    row("ssl_session_timeout", HS, &[Time], NOT_BUILT),
+    row("ssl_stapling", HS, &[Flag], NOT_BUILT),
+    row("ssl_stapling_file", HS, &[Text("file")], NOT_BUILT),
+    row("ssl_stapling_responder", HS, &[Text("url")], NOT_BUILT),
+    row("ssl_stapling_verify", HS, &[Flag], NOT_BUILT),
+    row("ssl_trusted_certificate", HS, &[Text("file")], NOT_BUILT),
+    row("ssl_verify_client", HS, &[Choice(&["on", "off", "optional", "optional_no_ca"])], NOT_BUILT),
+    row("ssl_verify_depth", HS, &[Number], NOT_BUILT),
+    // ngx_http_v2_module
+    row("http2", HS, &[Flag], NOT_BUILT),
+    row("http2_body_preread_size", HS, &[Size], OWN_MEMORY),
+    row("http2_chunk_size", HSL, &[Size], OWN_MEMORY),
+    row("http2_idle_timeout", HS, &[Text("time")], OBSOLETE),
+    row("http2_max_concurrent_pushes", HS, &[Text("number")], OBSOLETE),
+    row("http2_max_concurrent_streams", HS, &[Number], NOT_BUILT),
+    row("http2_max_field_size", HS, &[Text("size")], OBSOLETE),
+    row("http2_max_header_size", HS, &[Text("size")], OBSOLETE),
+    row("http2_max_requests", HS, &[Text("number")], OBSOLETE),
+    row("http2_pool_size", HS, &[Size], OWN_MEMORY),
+    row("http2_push", HSL, &[Text("uri | off")], OBSOLETE),
+    row("http2_push_preload", HSL, &[Flag], OBSOLETE),
+    row("http2_recv_buffer_size", HTTP, &[Size], OWN_MEMORY),
+    row("http2_recv_timeout", HS, &[Text("time")], OBSOLETE),
+    row("http2_streams_index_size", HS, &[Number], OWN_MEMORY),
+    // ngx_http_v3_module
+    row("http3", HS, &[Flag], NOT_BUILT),
+    row("http3_hq", HS, &[Flag], NOT_BUILT),
+    row("http3_max_concurrent_streams", HS, &[Number], NOT_BUILT),
+    row("http3_stream_buffer_size", HS, &[Size], OWN_MEMORY),
+    row("quic_active_connection_id_limit", HS, &[Number], NOT_BUILT),
+    row("quic_gso", HS, &[Flag], NOT_BUILT),
+    row("quic_host_key", HS, &[Text("file")], NOT_BUILT),
+    row("quic_retry", HS, &[Flag], NOT_BUILT),
+];

@@ -1,0 +1,57 @@
+//! Directives that set variables: rewrite, map, geo and their like.
+
+use conf::Arg::{Choice, Flag, Many, Number, Optional, Text};
+
+use super::contexts::{HSL, HTTP, IF_IN_LOCATION, IF_IN_SERVER, SL};
+use super::verdict::{NO_GEOIP, NOT_BUILT, OWN_HASHES};
+use super::{Row, block, free, row};
+
+pub(super) static ROWS: &[Row] = &[
+    // ngx_http_rewrite_module
+    row("break", SL.or(IF_IN_SERVER).or(IF_IN_LOCATION), &[], NOT_BUILT),
+    block("if", SL, &[Many(&Text("condition"))], NOT_BUILT),
+    row(
+        "return",
+        SL.or(IF_IN_SERVER).or(IF_IN_LOCATION),
+        &[Text("code"), Optional(&Text("text"))],
+        NOT_BUILT,
+    ),
+    row(
+        "rewrite",
+        SL.or(IF_IN_SERVER).or(IF_IN_LOCATION),
+        &[Text("regex"), Text("replacement"), Optional(&Text("flag"))],
+        NOT_BUILT,
+    ),
+    row("rewrite_log", HSL.or(IF_IN_SERVER).or(IF_IN_LOCATION), &[Flag], NOT_BUILT),
+    row("set", SL.or(IF_IN_SERVER).or(IF_IN_LOCATION), &[Text("$variable"), Text("value")], NOT_BUILT),
+    row("uninitialized_variable_warn", HSL.or(IF_IN_SERVER).or(IF_IN_LOCATION), &[Flag], NOT_BUILT),
+    // ngx_http_map_module
+    free("map", HTTP, &[Text("string"), Text("$variable")], NOT_BUILT),
+    row("map_hash_bucket_size", HTTP, &[Number], OWN_HASHES),
+    row("map_hash_max_size", HTTP, &[Number], OWN_HASHES),
+    // ngx_http_geo_module
+    free("geo", HTTP, &[Optional(&Text("$address")), Text("$variable")], NOT_BUILT),
+    // ngx_http_geoip_module
+    row("geoip_city", HTTP, &[Text("file"), Optional(&Text("recursive"))], NO_GEOIP),
+    row("geoip_country", HTTP, &[Text("file"), Optional(&Text("recursive"))], NO_GEOIP),
+    row("geoip_org", HTTP, &[Text("file"), Optional(&Text("recursive"))], NO_GEOIP),
+    row("geoip_proxy", HTTP, &[Text("address | CIDR")], NO_GEOIP),
+    row("geoip_proxy_recursive", HTTP, &[Flag], NO_GEOIP),
+    // ngx_http_split_clients_module
+    free("split_clients", HTTP, &[Text("string"), Text("$variable")], NOT_BUILT),
+    // ngx_http_browser_module
+    row("ancient_browser", HSL, &[Many(&Text("string"))], NOT_BUILT),
+    row("ancient_browser_value", HSL, &[Text("string")], NOT_BUILT),
+    row("modern_browser", HSL, &[Text("browser"), Optional(&Text("version"))], NOT_BUILT),
+    row("modern_browser_value", HSL, &[Text("string")], NOT_BUILT),
+    // ngx_http_userid_filter_module
+    row("userid", HSL, &[Choice(&["on", "v1", "log", "off"])], NOT_BUILT),
+    row("userid_domain", HSL, &[Text("name | none")], NOT_BUILT),
+    row("userid_expires", HSL, &[Text("time | max | off")], NOT_BUILT),
+    row("userid_flags", HSL, &[Text("flag"), Optional(&Text("flag")), Optional(&Text("flag"))], NOT_BUILT),
+    row("userid_mark", HSL, &[Text("letter | digit | = | off")], NOT_BUILT),
+    row("userid_name", HSL, &[Text("name")], NOT_BUILT),
+    row("userid_p3p", HSL, &[Text("string | none")], NOT_BUILT),
+    row("userid_path", HSL, &[Text("path")], NOT_BUILT),
+    row("userid_service", HSL, &[Number], NOT_BUILT),
+];

@@ -1,0 +1,185 @@
+//! The error log: nginx's levels, sentences and format; and the files that every log is written to.
+
+mod file;
+
+pub use file::{LogFile, Logs};
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use crate::exchange::{Exchange, Visit};
+
+/// nginx's levels, the most severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The program cannot go on.
+    Emerg,
+    /// Something must be done at once.
+    Alert,
+    /// A critical condition.
+    Crit,
+    /// A request failed.
+    Error,
+    /// Something strange.
+    Warn,
+    /// Something worth knowing.
+    Notice,
+    /// What happened.
+    Info,
+    /// What happened in detail.
+    Debug,
+}
+
+const NAMES: [(Level, &str); 8] = [
+    (Level::Emerg, "emerg"),
+    (Level::Alert, "alert"),
+    (Level::Crit, "crit"),
+    (Level::Error, "error"),
+    (Level::Warn, "warn"),
+    (Level::Notice, "notice"),
+    (Level::Info, "info"),
+    (Level::Debug, "debug"),
+];
+
+impl Level {
+    /// The level of that name; `debug_http` and the like are `debug`.
+    pub fn of(name: &[u8]) -> Option<Level> {
+        let known = NAMES.iter().find(|(_, n)| n.as_bytes() == name).map(|(level, _)| *level);
+        known.or_else(|| name.starts_with(b"debug_").then_some(Level::Debug))
+    }
+
+    /// As written in the log.
+    pub fn name(self) -> &'static str {
+        NAMES[self as usize].1
+    }
+}
+
+/// An error of the system as nginx writes it: `(111: Connection refused)`.
+pub fn system_error(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    match error.raw_os_error() {
+        Some(code) => format!("({code}: {text})"),
+        None => format!("({text})"),
+    }
+}
+
+/// Where a message goes that is severe enough.
+#[derive(Clone)]
+pub struct ErrorLog {
+    targets: Arc<[(Level, Arc<LogFile>)]>,
+    /// The least severe level that any target wants.
+    most: Level,
+}
+
+impl Default for ErrorLog {
+    fn default() -> Self {
+        ErrorLog { targets: Arc::new([]), most: Level::Emerg }
+    }
+}
+
+impl ErrorLog {
+    /// A log of one file.
+    pub fn file(file: Arc<LogFile>, level: Level) -> ErrorLog {
+        ErrorLog { targets: Arc::new([(level, file)]), most: level }
+    }
+
+    /// Adds another target.
+    pub fn add(&mut self, level: Level, file: Arc<LogFile>) {
+        let mut targets = self.targets.to_vec();
+        targets.push((level, file));
+        self.most = targets.iter().map(|(l, _)| *l).max().unwrap_or(level);
+        self.targets = targets.into();
+    }
+
+    /// Whether anyone wants messages of that level.
+    pub fn wants(&self, level: Level) -> bool {
+        level <= self.most && !self.targets.is_empty()
+    }
+
+    /// Writes a message that belongs to no connection.
+    pub fn write(&self, level: Level, message: fmt::Arguments<'_>) {
+        if self.wants(level) {
+            self.put(level, None, message, "");
+        }
+    }
+
+    /// Writes a message that belongs to a connection: `client` is `, client: 127.0.0.1, server: ...`.
+    pub fn write_on(&self, level: Level, connection: u64, message: fmt::Arguments<'_>, client: &str) {
+        if self.wants(level) {
+            self.put(level, Some(connection), message, client);
+        }
+    }
+
+    /// Writes a message of a request, with what nginx says of it: client, server, request, upstream, host.
+    pub fn write_for(&self, level: Level, message: fmt::Arguments<'_>, ex: &Exchange<'_>) {
+        if self.wants(level) {
+            self.put(level, Some(ex.visit.client.number), message, &context(ex));
+        }
+    }
+
+    fn put(&self, level: Level, connection: Option<u64>, message: fmt::Arguments<'_>, context: &str) {
+        let mut line = String::with_capacity(256);
+        let (seconds, _) = net::clock::wall();
+        crate::time::error_log(seconds, &mut line);
+        let _ = write!(line, " [{}] {}#{}: ", level.name(), std::process::id(), net::thread_id());
+        if let Some(number) = connection {
+            let _ = write!(line, "*{number} ");
+        }
+        let _ = write!(line, "{message}{context}");
+        // A line stays a line: what clients sent is quoted by who logs it, the rest cannot hold a newline.
+        line = line.replace('\n', " ");
+        line.push('\n');
+        for (wanted, file) in self.targets.iter() {
+            if level <= *wanted {
+                file.write(line.as_bytes());
+            }
+        }
+    }
+}
+
+fn context(ex: &Exchange<'_>) -> String {
+    let mut text = beginning(ex.visit);
+    if !ex.is_main() {
+        let _ = write!(text, ", subrequest: \"{}\"", lossy(&ex.uri));
+    }
+    if let Some(upstream) = ex.upstream.address_in_use() {
+        let _ = write!(text, ", upstream: \"{upstream}\"");
+    }
+    end(ex.visit, &mut text);
+    text
+}
+
+/// What nginx says of a client's request behind a message.
+pub fn context_of(visit: &Visit<'_>) -> String {
+    let mut text = beginning(visit);
+    end(visit, &mut text);
+    text
+}
+
+fn beginning(visit: &Visit<'_>) -> String {
+    let mut text = String::new();
+    let realip = visit.realip.borrow();
+    let address = realip.as_ref().unwrap_or(&visit.client.peer);
+    let _ = write!(text, ", client: {}, server: {}", address.ip_text(), lossy(&visit.server.name));
+    let line = visit.head.line.of(visit.bytes);
+    if !line.is_empty() {
+        let _ = write!(text, ", request: \"{}\"", lossy(line));
+    }
+    text
+}
+
+fn end(visit: &Visit<'_>, text: &mut String) {
+    let field = |id| visit.head.fields.iter().find(|f| f.id == id).map(|f| lossy(f.value.of(visit.bytes)));
+    if let Some(host) = field(wire::Name::Host) {
+        let _ = write!(text, ", host: \"{host}\"");
+    }
+    if let Some(referer) = field(wire::Name::Referer) {
+        let _ = write!(text, ", referrer: \"{referer}\"");
+    }
+}
+
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}

@@ -1,0 +1,129 @@
+//! nginx's core module: the process, its user, its files; and `error_log`, which stands in every block.
+
+use conf::Arg::{Choice, Flag, Number, Optional, Text, Time};
+use conf::{Diagnostic, Node, once};
+
+use crate::compile::{Compiler, Paths};
+use crate::directives;
+use crate::log::{ErrorLog, Level};
+use crate::module::{Directive, Scope, Settings};
+
+/// What the main context says, as written.
+#[derive(Clone, Default)]
+pub struct MainSettings {
+    daemon: Option<bool>,
+    master_process: Option<bool>,
+    worker_processes: Option<usize>,
+    user: Option<(String, Option<String>)>,
+    pid: Option<Vec<u8>>,
+    worker_shutdown_timeout: Option<u64>,
+}
+
+impl Settings for MainSettings {
+    fn inherit(&mut self, _: &Self) {}
+}
+
+/// What the main context says of the process.
+#[derive(Clone, Debug)]
+pub struct Main {
+    /// Whether it goes to the background.
+    pub daemon: bool,
+    /// Whether a master watches over a worker process.
+    pub master_process: bool,
+    /// Threads that serve.
+    pub worker_processes: usize,
+    /// User and group of the worker process.
+    pub user: Option<(String, Option<String>)>,
+    /// The folder that relative paths start from.
+    pub prefix: std::path::PathBuf,
+    /// Where the process id is written.
+    pub pid: std::path::PathBuf,
+    /// Longest graceful end in milliseconds, if any.
+    pub worker_shutdown_timeout: Option<u64>,
+}
+
+impl Main {
+    /// Fills in the defaults.
+    pub fn settle(scope: &mut Scope, paths: &Paths) -> Main {
+        let s = scope.get_mut::<MainSettings>().clone();
+        Main {
+            daemon: s.daemon.unwrap_or(true),
+            master_process: s.master_process.unwrap_or(true),
+            worker_processes: s.worker_processes.unwrap_or(1),
+            user: s.user,
+            prefix: paths.prefix.clone(),
+            pid: paths.from_prefix(s.pid.as_deref().unwrap_or(b"logs/nginx.pid")),
+            worker_shutdown_timeout: s.worker_shutdown_timeout,
+        }
+    }
+}
+
+pub(super) const DIRECTIVES: &[Directive] = directives! { MainSettings;
+    /// Whether the program goes to the background.
+    "daemon" in [MAIN] (Flag) = "on" => |c, _, n| once(&mut c.daemon, n.flag(0)?, n);
+    /// Whether a master process watches over a worker process.
+    "master_process" in [MAIN] (Flag) = "on" => |c, _, n| once(&mut c.master_process, n.flag(0)?, n);
+    /// Threads that serve; `auto` for one per core.
+    "worker_processes" in [MAIN] (Text("number | auto")) = "1" => |c, _, n| {
+        let count = match n.bytes(0) {
+            b"auto" => std::thread::available_parallelism().map_or(1, usize::from),
+            _ => n.number(0)? as usize,
+        };
+        once(&mut c.worker_processes, count.max(1), n)
+    };
+    /// The user (and group) that requests are served as, when started by root.
+    "user" in [MAIN] (Text("user"), Optional(&Text("group"))) = "nobody nobody" => |c, _, n| {
+        let group = if n.args.len() > 1 { Some(n.str(1)?.to_owned()) } else { None };
+        once(&mut c.user, (n.str(0)?.to_owned(), group), n)
+    };
+    /// Where the process id is written.
+    "pid" in [MAIN] (Text("file")) = "logs/nginx.pid" => |c, _, n| once(&mut c.pid, n.bytes(0).to_vec(), n);
+    /// Longest time of a graceful end; then open connections are closed.
+    "worker_shutdown_timeout" in [MAIN] (Time) = "" => |c, _, n| once(&mut c.worker_shutdown_timeout, n.msec(0)?, n);
+    /// How connections are taken up.
+    "events": Block in [MAIN] () = "" => |_, cx, n| {
+        let mut scope = Scope::default();
+        cx.block(n.block.as_deref().unwrap_or_default(), conf::Contexts::EVENTS, &mut scope)
+    };
+    /// Whether a thread takes up several connections at once; this program always does.
+    "multi_accept" in [EVENTS] (Flag) = "off" => |_, _, _| Ok(());
+    /// Connections of a worker; this program takes as many as the system's limit on open files allows.
+    "worker_connections" in [EVENTS] (Number) = "512" => |_, _, _| Ok(());
+    /// The system's way to wait for connections; this program chooses it itself.
+    "use" in [EVENTS] (Text("method")) = "" => |_, _, _| Ok(());
+    /// Locks the choice of who accepts; not needed here.
+    "accept_mutex" in [EVENTS] (Choice(&["on", "off"])) = "off" => |_, _, _| Ok(());
+};
+
+/// Error logs of a block: its own, or else the enclosing block's.
+#[derive(Clone, Default)]
+pub struct ErrorLogs {
+    /// All of them.
+    pub log: Option<ErrorLog>,
+}
+
+impl Settings for ErrorLogs {
+    fn inherit(&mut self, outer: &Self) {
+        if self.log.is_none() {
+            self.log.clone_from(&outer.log);
+        }
+    }
+}
+
+pub(super) const ERROR_LOG: &[Directive] = directives! { ErrorLogs;
+    /// Where errors are logged, from which level on.
+    "error_log" in [MAIN HTTP SERVER LOCATION] (Text("file | stderr | syslog:..."), Optional(&Text("level"))) = "logs/error.log error" => error_log;
+};
+
+fn error_log(settings: &mut ErrorLogs, cx: &mut Compiler, node: &Node) -> Result<(), Diagnostic> {
+    let level = match node.args.get(1) {
+        None => Level::Error,
+        Some(word) => Level::of(&word.text).ok_or_else(|| {
+            let text = String::from_utf8_lossy(&word.text);
+            Diagnostic::at(word.span, format!("invalid log level \"{text}\""))
+        })?,
+    };
+    let target = cx.logs.error_target(node.bytes(0), &cx.paths);
+    settings.log.get_or_insert_default().add(level, target);
+    Ok(())
+}

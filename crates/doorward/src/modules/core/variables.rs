@@ -1,0 +1,252 @@
+//! The variables of the core module.
+
+use std::sync::atomic::Ordering;
+
+use net::Address;
+use wire::Name;
+use wire::h1::Version;
+
+use crate::deliver::itoa;
+use crate::exchange::Exchange;
+use crate::modules::static_files::map_to_path;
+use crate::modules::upstream::{append_fields, append_seconds};
+use crate::product;
+use crate::variables::Row;
+
+pub(super) const ROWS: &[Row] = &[
+    Row::family("http_", |ex, name, out| {
+        let visit = ex.visit;
+        // nginx joins the values of a repeated field; those of Cookie with a semicolon.
+        if name == b"cookie" {
+            return join_cookies(ex, out);
+        }
+        let fields = visit.head.fields.iter().map(|f| (f.name.of(visit.bytes), f.value.of(visit.bytes)));
+        append_fields(fields, name, out)
+    }),
+    Row::family("arg_", |ex, name, out| append_some(wire::uri::arg(&ex.args, name), out)),
+    Row::family("cookie_", |ex, name, out| {
+        let visit = ex.visit;
+        let cookies = visit.head.fields.iter().filter(|f| f.id == Name::Cookie);
+        let found = cookies.filter_map(|f| wire::cookie::cookie(f.value.of(visit.bytes), name)).next();
+        append_some(found, out)
+    }),
+    Row::family("sent_http_", sent_http),
+    Row::fresh("uri", |ex, out| append(&ex.uri, out)),
+    Row::fresh("document_uri", |ex, out| append(&ex.uri, out)),
+    Row::fresh("request_uri", |ex, out| append(ex.visit.head.target.of(ex.visit.bytes), out)),
+    Row::fresh("args", |ex, out| append(&ex.args, out)).writable(|ex, value| {
+        ex.args = value.to_vec();
+        ex.as_sent = false;
+    }),
+    Row::fresh("query_string", |ex, out| append(&ex.args, out)),
+    Row::fresh("is_args", |ex, out| append(if ex.args.is_empty() { b"" } else { b"?" }, out)),
+    Row::fresh("request", |ex, out| append(ex.visit.head.line.of(ex.visit.bytes), out)),
+    Row::fresh("request_method", |ex, out| append(ex.visit.head.method_text.of(ex.visit.bytes), out)),
+    Row::fresh("request_length", |ex, out| {
+        let visit = ex.visit;
+        number(u64::from(visit.head.head_len) + visit.body.borrow().received, out)
+    }),
+    Row::fresh("request_time", |ex, out| {
+        append_seconds(net::clock::now().saturating_sub(ex.visit.started), out);
+        true
+    }),
+    Row::once("request_id", |_, out| {
+        for byte in crate::random::bytes::<16>() {
+            out.extend_from_slice(format!("{byte:02x}").as_bytes());
+        }
+        true
+    }),
+    Row::fresh("request_completion", |ex, out| {
+        let complete = ex.visit.complete.get();
+        append(if complete { b"OK" } else { b"" }, out)
+    }),
+    Row::fresh("request_body", |ex, out| match &ex.visit.body.borrow().kept {
+        crate::request_body::Kept::Memory(bytes) => append(bytes, out),
+        _ => false,
+    }),
+    Row::fresh("request_body_file", |ex, out| match &ex.visit.body.borrow().kept {
+        crate::request_body::Kept::File(file, _) => {
+            append_some(file.path().map(|path| path.as_os_str().as_encoded_bytes()), out)
+        }
+        _ => false,
+    }),
+    Row::fresh("content_length", |ex, out| append_some(ex.request_field(Name::ContentLength), out)),
+    Row::fresh("content_type", |ex, out| append_some(ex.request_field(Name::ContentType), out)),
+    Row::fresh("host", |ex, out| {
+        append(if ex.visit.host.is_empty() { &ex.server.name } else { &ex.visit.host }, out)
+    }),
+    Row::fresh("request_port", |ex, out| match request_port(ex) {
+        0 => true,
+        port => number(u64::from(port), out),
+    }),
+    Row::fresh("is_request_port", |ex, out| append(if request_port(ex) == 0 { b"" } else { b":" }, out)),
+    Row::fresh("hostname", |_, out| append(crate::random::hostname(), out)),
+    Row::fresh("server_name", |ex, out| append(&ex.server.name, out)),
+    Row::fresh("server_addr", |ex, out| match ex.visit.client.local() {
+        Some(address) => append(address.ip_text().as_bytes(), out),
+        None => false,
+    }),
+    Row::fresh("server_port", |ex, out| match ex.visit.client.local().and_then(Address::port) {
+        Some(port) => number(u64::from(port), out),
+        None => true,
+    }),
+    Row::fresh("server_protocol", |ex, out| append(protocol(ex), out)),
+    Row::fresh("scheme", |_, out| append(b"http", out)),
+    Row::fresh("https", |_, out| append(b"", out)),
+    Row::fresh("remote_addr", |ex, out| ex.with_remote(|a| append(a.ip_text().as_bytes(), out))),
+    Row::fresh("remote_port", |ex, out| {
+        ex.with_remote(|a| match a.port() {
+            Some(port) if port > 0 => number(u64::from(port), out),
+            _ => true,
+        })
+    }),
+    Row::fresh("binary_remote_addr", |ex, out| {
+        ex.with_remote(|a| match a {
+            Address::Inet(std::net::SocketAddr::V4(v4)) => append(&v4.ip().octets(), out),
+            Address::Inet(std::net::SocketAddr::V6(v6)) => append(&v6.ip().octets(), out),
+            Address::Unix(_) => append(b"unix:", out),
+        })
+    }),
+    Row::fresh("remote_user", |ex, out| match crate::modules::core::basic_user(ex) {
+        Some(user) => append(&user, out),
+        None => false,
+    }),
+    Row::fresh("document_root", |ex, out| {
+        let mut root = ex.plan.core.root.path.eval(ex);
+        if !root.starts_with(b"/") {
+            use std::os::unix::ffi::OsStrExt;
+            let path = ex.visit.config.main.prefix.join(crate::compile::as_path(&root));
+            root = path.as_os_str().as_bytes().to_vec();
+        }
+        append(&root, out)
+    }),
+    Row::fresh("realpath_root", |ex, out| {
+        use std::os::unix::ffi::OsStrExt;
+        let root = ex.plan.core.root.path.eval(ex);
+        let path = ex.visit.config.main.prefix.join(crate::compile::as_path(&root));
+        match path.canonicalize() {
+            Ok(path) => append(path.as_os_str().as_bytes(), out),
+            Err(_) => false,
+        }
+    }),
+    Row::fresh("request_filename", |ex, out| append(&map_to_path(ex, &ex.uri), out)),
+    Row::fresh("status", |ex, out| {
+        let status = ex.response.status;
+        let text = format!("{status:03}");
+        append(text.as_bytes(), out)
+    }),
+    Row::fresh("bytes_sent", |ex, out| number(ex.visit.bytes_sent.get(), out)),
+    Row::fresh("body_bytes_sent", |ex, out| number(ex.visit.body_bytes_sent.get(), out)),
+    Row::fresh("connection", |ex, out| number(ex.visit.client.number, out)),
+    Row::fresh("connection_requests", |ex, out| number(ex.visit.client.requests.get(), out)),
+    Row::fresh("connection_time", |ex, out| {
+        append_seconds(net::clock::now().saturating_sub(ex.visit.client.opened), out);
+        true
+    }),
+    Row::fresh("pipe", |ex, out| {
+        append(if ex.visit.client.unread.borrow().is_empty() { b"." } else { b"p" }, out)
+    }),
+    Row::fresh("pid", |_, out| number(u64::from(std::process::id()), out)),
+    Row::fresh("nginx_version", |_, out| append(product::NGINX_VERSION.as_bytes(), out)),
+    Row::fresh("msec", |_, out| {
+        let (seconds, ms) = net::clock::wall();
+        append_seconds(seconds * 1000 + u64::from(ms), out);
+        true
+    }),
+    Row::fresh("time_local", |_, out| {
+        crate::time::access_log(net::clock::wall().0, out);
+        true
+    }),
+    Row::fresh("time_iso8601", |_, out| {
+        crate::time::iso8601(net::clock::wall().0, out);
+        true
+    }),
+    Row::fresh("limit_rate", |ex, out| number(ex.limit_rate.unwrap_or(0), out)).writable(|ex, value| {
+        ex.limit_rate = conf::value::size(value).or(ex.limit_rate);
+    }),
+    Row::fresh("tcpinfo_rtt", |ex, out| tcp(ex, out, |i| i.rtt)),
+    Row::fresh("tcpinfo_rttvar", |ex, out| tcp(ex, out, |i| i.rttvar)),
+    Row::fresh("tcpinfo_snd_cwnd", |ex, out| tcp(ex, out, |i| i.snd_cwnd)),
+    Row::fresh("tcpinfo_rcv_space", |ex, out| tcp(ex, out, |i| i.rcv_space)),
+    Row::fresh("connections_active", |ex, out| {
+        number(ex.visit.worker.counters.active.load(Ordering::Relaxed), out)
+    }),
+];
+
+fn append(bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(bytes);
+    true
+}
+
+fn append_some(bytes: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+    bytes.is_some_and(|bytes| append(bytes, out))
+}
+
+fn number(n: u64, out: &mut Vec<u8>) -> bool {
+    append(itoa(n, &mut [0; 20]), out)
+}
+
+/// The port that the client named with the host; 0 for none.
+fn request_port(ex: &Exchange<'_>) -> u16 {
+    let host = ex.visit.head.server_host().map(|range| range.of(ex.visit.bytes));
+    host.and_then(|host| wire::host::host(host).ok()).map_or(0, |host| host.port)
+}
+
+fn tcp(ex: &Exchange<'_>, out: &mut Vec<u8>, which: impl Fn(&net::TcpInfo) -> u32) -> bool {
+    ex.visit.client.tcp_info().is_some_and(|info| number(u64::from(which(&info)), out))
+}
+
+fn protocol(ex: &Exchange<'_>) -> &'static [u8] {
+    match ex.visit.head.version {
+        Version::Http09 => b"HTTP/0.9",
+        Version::Http10 => b"HTTP/1.0",
+        _ => b"HTTP/1.1",
+    }
+}
+
+fn join_cookies(ex: &Exchange<'_>, out: &mut Vec<u8>) -> bool {
+    let visit = ex.visit;
+    let mut found = false;
+    for field in visit.head.fields.iter().filter(|f| f.id == Name::Cookie) {
+        if found {
+            out.extend_from_slice(b"; ");
+        }
+        out.extend_from_slice(field.value.of(visit.bytes));
+        found = true;
+    }
+    found
+}
+
+/// `$sent_http_*`: fields of the response, those that are only made when it is written included.
+fn sent_http(ex: &Exchange<'_>, name: &[u8], out: &mut Vec<u8>) -> bool {
+    let response = &ex.response;
+    match name {
+        b"content_length" => match response.content_length {
+            Some(length) => return number(length, out),
+            None => return false,
+        },
+        b"last_modified" if response.fields.get(Name::LastModified).is_none() => {
+            return response
+                .last_modified
+                .and_then(|t| u64::try_from(t).ok())
+                .is_some_and(|time| append(&wire::date::format(time), out));
+        }
+        b"keep_alive" => {
+            let seconds = ex.plan.core.keepalive_timeout.header;
+            return seconds > 0
+                && ex.visit.keep_alive.get()
+                && append(b"timeout=", out)
+                && number(seconds, out);
+        }
+        b"connection" => {
+            let kept = ex.visit.keep_alive.get();
+            return append(if kept { b"keep-alive" } else { b"close" }, out);
+        }
+        b"transfer_encoding" => {
+            let chunked = response.content_length.is_none() && ex.visit.head.version >= Version::Http11;
+            return chunked && append(b"chunked", out);
+        }
+        _ => {}
+    }
+    append_fields(response.fields.visible().map(|(_, n, v)| (n, v)), name, out)
+}

@@ -1,0 +1,48 @@
+//! Every module, in the order in which their handlers run.
+
+pub mod access_log;
+pub mod auth_request;
+pub mod core;
+pub mod headers;
+pub mod not_modified;
+pub mod proxy;
+pub mod range;
+pub mod rewrite;
+pub mod static_files;
+pub mod upstream;
+
+use crate::module::{Directive, Module};
+use crate::variables;
+
+/// The modules. Order is meaning: it is the order of the access phase and of the filters.
+pub static MODULES: &[&Module] = &[
+    &core::MAIN,
+    &core::ERROR_LOG,
+    &core::BLOCKS,
+    &core::LISTEN,
+    &core::SERVER,
+    &core::SETTINGS,
+    &core::ERROR_PAGE,
+    &core::TYPES,
+    &rewrite::MODULE,
+    &auth_request::MODULE,
+    &upstream::MODULE,
+    &upstream::SERVERS,
+    &proxy::MODULE,
+    &proxy::LISTS,
+    &proxy::REWRITES,
+    &proxy::BUFFERS,
+    &static_files::MODULE,
+    &headers::MODULE,
+    &access_log::MODULE,
+];
+
+/// Every directive of every module.
+pub fn directives() -> impl Iterator<Item = &'static Directive> {
+    MODULES.iter().flat_map(|m| m.directives)
+}
+
+/// Every variable of every module.
+pub fn variables() -> impl Iterator<Item = &'static variables::Row> {
+    MODULES.iter().flat_map(|m| m.variables)
+}

@@ -1,0 +1,315 @@
+//! The body of a server's answer, decoded as it comes; behind its end the connection is kept for the next request.
+
+use std::rc::Rc;
+
+use net::pool::Pooled;
+use wire::h1::Decoder;
+
+use crate::body::Truncated;
+use crate::client::Interrupted;
+use crate::exchange::Exchange;
+use crate::log::Level;
+use crate::modules::upstream::{Choice, Failure};
+use crate::worker::{PoolKey, Service};
+
+/// Most of a body that is read only to keep the connection.
+const DISCARD_LIMIT: usize = 64 << 10;
+
+/// How long that may take, in milliseconds.
+const DISCARD_TIME: u64 = 100;
+
+/// A chosen server; it is given back when this is dropped.
+pub struct Lease {
+    service: Rc<Service>,
+    upstream: usize,
+    choice: Choice,
+    failure: Failure,
+}
+
+impl Lease {
+    /// Remembers what was chosen.
+    pub fn new(service: &Rc<Service>, upstream: usize, choice: Choice) -> Lease {
+        Lease { service: service.clone(), upstream, choice, failure: Failure::None }
+    }
+
+    /// The server failed.
+    pub fn failed(&mut self) {
+        self.failure = Failure::Failed;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let upstream = &self.service.config.upstreams[self.upstream];
+        upstream.release(self.choice, self.failure, net::clock::now());
+    }
+}
+
+/// The rest of a server's answer.
+pub struct UpstreamBody {
+    connection: Option<Pooled>,
+    lease: Option<Lease>,
+    key: Option<PoolKey>,
+    decoder: Decoder,
+    /// Bytes read and not decoded.
+    raw: Vec<u8>,
+    done: bool,
+    read_timeout: u64,
+    ignore_client_abort: bool,
+}
+
+impl UpstreamBody {
+    /// A body behind a head: `raw` is what was read behind it. `key` is where the connection may be kept.
+    pub fn new(
+        connection: Pooled,
+        lease: Lease,
+        key: Option<PoolKey>,
+        decoder: Decoder,
+        raw: Vec<u8>,
+        read_timeout: u64,
+        ignore_client_abort: bool,
+    ) -> UpstreamBody {
+        UpstreamBody {
+            connection: Some(connection),
+            lease: Some(lease),
+            key,
+            decoder,
+            raw,
+            done: false,
+            read_timeout,
+            ignore_client_abort,
+        }
+    }
+
+    /// Decodes what came with the head, so that a short answer is over, and its connection free, at once.
+    pub fn settle(&mut self, ex: &mut Exchange<'_>) {
+        let whole = match &self.decoder {
+            Decoder::None => true,
+            Decoder::Length(length) => *length <= self.raw.len() as u64,
+            Decoder::Chunked(_) | Decoder::UntilClose => false,
+        };
+        if !whole {
+            return;
+        }
+        let mut payload = ex.visit.worker.buffers.take(self.raw.len());
+        // A length that is there cannot be cut short.
+        if self.decode(ex, &mut payload).is_ok() {
+            self.raw = payload;
+        }
+    }
+
+    /// Whether everything was handed out.
+    pub fn is_done(&self) -> bool {
+        self.done && self.raw.is_empty()
+    }
+
+    /// Appends the next piece of payload; false at the end.
+    pub async fn next(
+        &mut self,
+        ex: &mut Exchange<'_>,
+        out: &mut Vec<u8>,
+        most: usize,
+    ) -> Result<bool, Truncated> {
+        let before = out.len();
+        if self.done {
+            // Decoded ahead, by `settle`.
+            out.append(&mut self.raw);
+            return Ok(self.handed_out(ex, out.len() - before));
+        }
+        loop {
+            self.decode(ex, out)?;
+            let got = out.len() - before;
+            if got > 0 || self.done {
+                return Ok(self.handed_out(ex, got));
+            }
+            if matches!(self.decoder, Decoder::Length(_) | Decoder::UntilClose) {
+                // Payload and nothing else: it is read to where it is wanted.
+                return self.read_plain(ex, out, most).await;
+            }
+            let mut raw = std::mem::take(&mut self.raw);
+            let read = self.read(ex, &mut raw, most).await;
+            self.raw = raw;
+            if read? == 0 {
+                return Err(self.premature(ex));
+            }
+        }
+    }
+
+    fn handed_out(&self, ex: &mut Exchange<'_>, payload: usize) -> bool {
+        if let Some(attempt) = ex.upstream.current() {
+            attempt.response_length += payload as u64;
+        }
+        payload > 0
+    }
+
+    async fn read_plain(
+        &mut self,
+        ex: &mut Exchange<'_>,
+        out: &mut Vec<u8>,
+        most: usize,
+    ) -> Result<bool, Truncated> {
+        let most = match self.decoder {
+            Decoder::Length(left) => usize::try_from(left).unwrap_or(most).min(most),
+            _ => most,
+        };
+        let read = self.read(ex, out, most).await?;
+        self.handed_out(ex, read);
+        match &mut self.decoder {
+            Decoder::Length(left) => {
+                *left -= (read as u64).min(*left);
+                if read == 0 {
+                    return Err(self.premature(ex));
+                }
+                if *left == 0 {
+                    self.finish(ex);
+                }
+                Ok(true)
+            }
+            _ if read == 0 => {
+                self.finish(ex);
+                Ok(false)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Decodes what was read.
+    fn decode(&mut self, ex: &mut Exchange<'_>, out: &mut Vec<u8>) -> Result<(), Truncated> {
+        let mut eaten = 0;
+        let done = loop {
+            let rest = self.raw.get(eaten..).unwrap_or_default();
+            let decoded = match self.decoder.decode(rest) {
+                Ok(decoded) => decoded,
+                Err(_) => {
+                    ex.log(
+                        Level::Error,
+                        format_args!("upstream sent invalid chunked response while reading upstream"),
+                    );
+                    self.close(ex);
+                    return Err(Truncated);
+                }
+            };
+            out.extend_from_slice(rest.get(decoded.data).unwrap_or_default());
+            eaten += decoded.consumed;
+            if decoded.done || decoded.consumed == 0 {
+                break decoded.done;
+            }
+        };
+        let extra = done && eaten < self.raw.len();
+        self.raw.drain(..eaten);
+        if extra {
+            ex.log(
+                Level::Warn,
+                format_args!("upstream sent more data than specified in response while reading upstream"),
+            );
+            self.key = None;
+        }
+        if done {
+            self.finish(ex);
+        }
+        Ok(())
+    }
+
+    async fn read(
+        &mut self,
+        ex: &mut Exchange<'_>,
+        into: &mut Vec<u8>,
+        most: usize,
+    ) -> Result<usize, Truncated> {
+        let Some(connection) = &mut self.connection else { return Ok(0) };
+        let client = ex.visit.client;
+        let watch = ex.is_main() && !self.ignore_client_abort;
+        let read = connection.stream.read(into, most);
+        match client.waiting(self.read_timeout, watch, read).await {
+            Ok(Ok(read)) => {
+                if let Some(attempt) = ex.upstream.current() {
+                    attempt.bytes_received += read as u64;
+                }
+                Ok(read)
+            }
+            Ok(Err(error)) => {
+                ex.log(Level::Error, format_args!("readv() failed ({error}) while reading upstream"));
+                self.fail(ex);
+                Err(Truncated)
+            }
+            Err(Interrupted::Elapsed) => {
+                let text =
+                    format_args!("upstream timed out (110: Connection timed out) while reading upstream");
+                ex.log(Level::Error, text);
+                self.fail(ex);
+                Err(Truncated)
+            }
+            Err(Interrupted::ClientGone) => {
+                self.close(ex);
+                Err(Truncated)
+            }
+        }
+    }
+
+    fn premature(&mut self, ex: &mut Exchange<'_>) -> Truncated {
+        ex.log(Level::Error, format_args!("upstream prematurely closed connection while reading upstream"));
+        self.fail(ex);
+        Truncated
+    }
+
+    fn fail(&mut self, ex: &mut Exchange<'_>) {
+        if let Some(lease) = &mut self.lease {
+            lease.failed();
+        }
+        self.close(ex);
+    }
+
+    fn close(&mut self, ex: &mut Exchange<'_>) {
+        self.key = None;
+        self.finish(ex);
+    }
+
+    /// The answer is over: its times are taken, and the connection is kept where it may be.
+    fn finish(&mut self, ex: &mut Exchange<'_>) {
+        self.done = true;
+        if let Some(attempt) = ex.upstream.current() {
+            attempt.response_time = Some(net::clock::now() - attempt.started);
+        }
+        let (Some(connection), Some(lease)) = (self.connection.take(), self.lease.take()) else { return };
+        if let Some(key) = self.key
+            && !lease.service.is_retired()
+        {
+            lease.service.pools[lease.upstream].borrow_mut().put(key, connection);
+        }
+    }
+
+    /// Reads a short rest so that the connection can be kept, and lets a long one go with its connection.
+    pub async fn discard(&mut self, ex: &mut Exchange<'_>) {
+        let mut piece = ex.visit.worker.buffers.take(8192);
+        let mut read = 0;
+        let client = ex.visit.client;
+        let end = net::clock::now() + DISCARD_TIME;
+        while !self.done && self.key.is_some() && read < DISCARD_LIMIT {
+            piece.clear();
+            // Who dawdles over what nobody wants is not worth a wait: the connection is then closed.
+            let left = end.saturating_sub(net::clock::now());
+            match client.deadline.within(left, self.next(ex, &mut piece, 8192)).await {
+                Ok(Ok(true)) => read += piece.len(),
+                _ => break,
+            }
+        }
+        piece.clear();
+        ex.visit.worker.buffers.put(piece);
+        if !self.done {
+            self.close(ex);
+        }
+    }
+
+    /// The trailers of a chunked answer, for the client's last chunk.
+    pub fn append_trailers(&self, out: &mut Vec<u8>) {
+        if let Decoder::Chunked(chunked) = &self.decoder {
+            let (fields, bytes) = chunked.trailers();
+            for field in fields {
+                out.extend_from_slice(field.name.of(bytes));
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(field.value.of(bytes));
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+}

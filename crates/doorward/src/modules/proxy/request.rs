@@ -1,0 +1,214 @@
+//! The request to the server: its line, its fields, its body.
+
+use std::collections::HashSet;
+
+use conf::Diagnostic;
+use wire::Name;
+use wire::h1::Method;
+
+use super::{Proxy, ProxyValues};
+use crate::compile::Compiler;
+use crate::deliver::itoa;
+use crate::exchange::Exchange;
+use crate::variables::{Row, Template};
+
+/// The fields of requests: those that the configuration sets, and which of the client's are left out for that.
+pub struct Fields {
+    /// Whether `Host` is the default one.
+    default_host: bool,
+    /// What is set, with the name and `: ` ready to be copied.
+    set: Vec<(Vec<u8>, Template)>,
+    /// Whether the lengths of the body are announced as usual.
+    default_length: bool,
+    /// Known fields of the client that are left out, as bits.
+    left_out: [u64; 2],
+    /// Other fields of the client that are left out, in lower case.
+    left_out_others: HashSet<Vec<u8>>,
+}
+
+/// Fields that are the business of one connection, or are made anew.
+const NEVER_PASSED: [Name; 9] = [
+    Name::Host,
+    Name::Connection,
+    Name::ProxyConnection,
+    Name::ContentLength,
+    Name::TransferEncoding,
+    Name::Te,
+    Name::KeepAlive,
+    Name::Expect,
+    Name::Upgrade,
+];
+
+impl Fields {
+    /// Arranges the fields of a location.
+    pub fn new(set: &[(Vec<u8>, Template)], _: &ProxyValues, _: &mut Compiler) -> Result<Fields, Diagnostic> {
+        let mut fields = Fields {
+            default_host: true,
+            set: Vec::new(),
+            default_length: true,
+            left_out: [0; 2],
+            left_out_others: HashSet::new(),
+        };
+        for id in NEVER_PASSED {
+            fields.leave_out(id, b"");
+        }
+        for (name, value) in set {
+            let id = Name::of(name);
+            fields.leave_out(id, name);
+            match id {
+                Name::Host => fields.default_host = false,
+                Name::ContentLength => fields.default_length = false,
+                _ => {}
+            }
+            if value.as_literal().is_some_and(<[u8]>::is_empty) {
+                continue;
+            }
+            let mut start = name.clone();
+            start.extend_from_slice(b": ");
+            fields.set.push((start, value.clone()));
+        }
+        Ok(fields)
+    }
+
+    fn leave_out(&mut self, id: Name, name: &[u8]) {
+        if id == Name::Other {
+            self.left_out_others.insert(name.to_ascii_lowercase());
+        } else {
+            let bit = id as usize;
+            self.left_out[bit / 64] |= 1 << (bit % 64);
+        }
+    }
+
+    fn leaves_out(&self, id: Name, name: &[u8]) -> bool {
+        if id != Name::Other {
+            let bit = id as usize;
+            return self.left_out[bit / 64] & (1 << (bit % 64)) != 0;
+        }
+        !self.left_out_others.is_empty() && self.left_out_others.contains(&name.to_ascii_lowercase())
+    }
+}
+
+/// How the body of a request to a server is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestFraming {
+    /// There is none.
+    None,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+}
+
+impl Proxy {
+    /// Appends line and fields of the request; `uri` is the path that the destination itself names.
+    pub(super) fn append_head(
+        &self,
+        ex: &Exchange<'_>,
+        authority: &[u8],
+        uri: Option<&[u8]>,
+        variable: bool,
+        framing: RequestFraming,
+        out: &mut Vec<u8>,
+    ) {
+        let visit = ex.visit;
+        match &self.values.method {
+            Some(method) => method.append(ex, out),
+            None => out.extend_from_slice(ex.method_text()),
+        }
+        out.push(b' ');
+        self.append_target(ex, uri.unwrap_or_default(), variable, out);
+        out.extend_from_slice(if self.values.http_11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
+        if self.request.default_host {
+            out.extend_from_slice(b"Host: ");
+            out.extend_from_slice(authority);
+            out.extend_from_slice(b"\r\n");
+        }
+        if self.request.default_length {
+            match framing {
+                RequestFraming::None => {}
+                RequestFraming::Length(length) => {
+                    out.extend_from_slice(b"Content-Length: ");
+                    out.extend_from_slice(itoa(length, &mut [0; 20]));
+                    out.extend_from_slice(b"\r\n");
+                }
+                RequestFraming::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            }
+        }
+        for (start, value) in &self.request.set {
+            let at = out.len();
+            out.extend_from_slice(start);
+            let empty = out.len();
+            value.append(ex, out);
+            if out.len() == empty {
+                out.truncate(at);
+            } else {
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        if self.values.pass_request_headers {
+            for field in &visit.head.fields {
+                let name = field.name.of(visit.bytes);
+                if self.request.leaves_out(field.id, name) {
+                    continue;
+                }
+                out.extend_from_slice(name);
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(field.value.of(visit.bytes));
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The target of the request line, as `proxy_pass` with and without a path asks for it.
+    pub(super) fn append_target(&self, ex: &Exchange<'_>, uri: &[u8], variable: bool, out: &mut Vec<u8>) {
+        let visit = ex.visit;
+        if variable && !uri.is_empty() {
+            // What variables made is the whole target.
+            out.extend_from_slice(uri);
+            return;
+        }
+        if uri.is_empty() && ex.as_sent {
+            let target = visit.head.target.of(visit.bytes);
+            out.extend_from_slice(if target.is_empty() { b"/" } else { target });
+            return;
+        }
+        let cut =
+            if ex.valid_location && !uri.is_empty() { self.location.len().min(ex.uri.len()) } else { 0 };
+        if ex.valid_location {
+            out.extend_from_slice(uri);
+        }
+        let rest = ex.uri.get(cut..).unwrap_or_default();
+        if ex.internal || !visit.head.plain_path {
+            wire::uri::escape(wire::uri::Escape::Uri, rest, out);
+        } else {
+            out.extend_from_slice(rest);
+        }
+        if !ex.args.is_empty() {
+            out.push(b'?');
+            out.extend_from_slice(&ex.args);
+        }
+    }
+
+    /// Whether the request is a HEAD, whose answer has no body.
+    pub(super) fn is_head(&self, ex: &Exchange<'_>) -> bool {
+        match &self.values.method {
+            Some(method) => method.eval(ex).eq_ignore_ascii_case(b"HEAD"),
+            None => ex.method == Method::Head,
+        }
+    }
+}
+
+pub(super) const VARIABLES: &[Row] = &[
+    Row::fresh("proxy_add_x_forwarded_for", |ex, out| {
+        let visit = ex.visit;
+        for field in visit.head.fields.iter().filter(|f| f.id == Name::XForwardedFor) {
+            out.extend_from_slice(field.value.of(visit.bytes));
+            out.extend_from_slice(b", ");
+        }
+        ex.with_remote(|address| out.extend_from_slice(address.ip_text().as_bytes()));
+        true
+    }),
+    Row::fresh("proxy_internal_body_length", |_, _| false),
+    Row::fresh("proxy_internal_chunked", |_, _| false),
+];

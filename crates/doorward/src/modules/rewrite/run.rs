@@ -1,0 +1,166 @@
+//! Runs the rules on a request.
+
+use super::{Program, Rewrite, Step, Then};
+use crate::body::Body;
+use crate::exchange::Exchange;
+use crate::log::Level;
+use crate::run::Stop;
+use crate::variables::Template;
+
+/// Runs the rules of a server or location.
+pub fn run<'c>(ex: &mut Exchange<'c>, program: &'c Program) -> Result<(), Stop> {
+    if program.steps.is_empty() {
+        return Ok(());
+    }
+    let mut changed = false;
+    let _end = steps(ex, program, &mut changed)?;
+    if changed { Err(Stop::Relocate) } else { Ok(()) }
+}
+
+/// What comes after a rule.
+enum Next {
+    Rule,
+    End,
+}
+
+fn steps<'c>(ex: &mut Exchange<'c>, program: &'c Program, changed: &mut bool) -> Result<Next, Stop> {
+    for step in &program.steps {
+        match step {
+            Step::Set { index, write, value } => {
+                let value = value.eval(ex);
+                match write {
+                    Some(write) => write(ex, &value),
+                    None => ex.store(*index, &value),
+                }
+            }
+            Step::Break => {
+                if std::mem::take(changed) {
+                    ex.valid_location = false;
+                }
+                return Ok(Next::End);
+            }
+            Step::Return { status, text } => return Err(answer(ex, *status, text.as_ref())),
+            Step::Rewrite(rewrite) => match apply(ex, rewrite, program.log, changed)? {
+                Next::Rule => {}
+                Next::End => return Ok(Next::End),
+            },
+            Step::If { condition, program, plan } => {
+                let holds = condition.holds(ex);
+                if program.log {
+                    let text = if holds { "matches" } else { "does not match" };
+                    ex.log(Level::Notice, format_args!("condition {text}"));
+                }
+                if holds {
+                    if let Some(plan) = plan {
+                        ex.plan = plan;
+                    }
+                    if matches!(steps(ex, program, changed)?, Next::End) {
+                        return Ok(Next::End);
+                    }
+                }
+            }
+        }
+    }
+    Ok(Next::Rule)
+}
+
+fn apply(ex: &mut Exchange<'_>, rewrite: &Rewrite, log: bool, changed: &mut bool) -> Result<Next, Stop> {
+    if !rewrite.pattern.matches(ex, None) {
+        if log {
+            let uri = String::from_utf8_lossy(&ex.uri).into_owned();
+            ex.log(Level::Notice, format_args!("\"{uri}\" does not match the rule"));
+        }
+        return Ok(Next::Rule);
+    }
+    if let Then::Redirect(status) = rewrite.then {
+        let target = redirect_target(ex, rewrite);
+        ex.response.fields.set("Location", &target);
+        return Err(Stop::Status(status));
+    }
+    let mut target = Vec::new();
+    let query = rewrite.replacement.append_replacement(ex, false, &mut target);
+    let old_args = std::mem::take(&mut ex.args);
+    if let Some(query) = query {
+        // Only a `?` that is written in the rule starts the query, not one that a client's path brought.
+        ex.args = target.split_off(query);
+        target.pop();
+        ex.uri = target;
+        if rewrite.keep_args && !old_args.is_empty() {
+            if !ex.args.is_empty() {
+                ex.args.push(b'&');
+            }
+            ex.args.extend_from_slice(&old_args);
+        }
+    } else {
+        ex.uri = target;
+        if rewrite.keep_args {
+            ex.args = old_args;
+        }
+    }
+    ex.as_sent = false;
+    ex.internal = true;
+    if log {
+        let (uri, args) =
+            (String::from_utf8_lossy(&ex.uri).into_owned(), String::from_utf8_lossy(&ex.args).into_owned());
+        ex.log(Level::Notice, format_args!("rewritten data: \"{uri}\", args: \"{args}\""));
+    }
+    if ex.uri.is_empty() {
+        ex.log(Level::Error, format_args!("the rewritten URI has a zero length"));
+        return Err(Stop::Status(500));
+    }
+    match rewrite.then {
+        Then::Break => {
+            *changed = false;
+            ex.valid_location = false;
+            Ok(Next::End)
+        }
+        Then::Last => {
+            *changed = true;
+            Ok(Next::End)
+        }
+        _ => {
+            *changed = true;
+            Ok(Next::Rule)
+        }
+    }
+}
+
+/// The address of a redirect: what captures bring in is escaped anew, since the path was unescaped before.
+fn redirect_target(ex: &Exchange<'_>, rewrite: &Rewrite) -> Vec<u8> {
+    let mut quoted = Vec::new();
+    rewrite.replacement.append_replacement(ex, true, &mut quoted);
+    let mut target = Vec::new();
+    wire::uri::unescape_redirect(&quoted, &mut target);
+    if rewrite.keep_args && !ex.args.is_empty() {
+        target.push(if target.contains(&b'?') { b'&' } else { b'?' });
+        target.extend_from_slice(&ex.args);
+    }
+    target
+}
+
+fn answer(ex: &mut Exchange<'_>, status: u16, text: Option<&Template>) -> Stop {
+    let Some(text) = text else {
+        return match status {
+            // These have no page to be shown, and so no error page either.
+            200 | 204 => empty(ex, status),
+            status if status < 300 => empty(ex, status),
+            status => Stop::Status(status),
+        };
+    };
+    let value = text.eval(ex);
+    if matches!(status, 301 | 302 | 303 | 307 | 308) {
+        ex.response.fields.set("Location", &value);
+        return Stop::Status(status);
+    }
+    ex.response.status = status;
+    ex.response.content_length = Some(value.len() as u64);
+    let default_type = ex.plan.core.default_type.clone();
+    crate::modules::static_files::set_content_type(ex, &default_type);
+    Stop::Done(if value.is_empty() { Body::Empty } else { Body::Bytes(value) })
+}
+
+fn empty(ex: &mut Exchange<'_>, status: u16) -> Stop {
+    ex.response.status = status;
+    ex.response.content_length = Some(0);
+    Stop::Done(Body::Empty)
+}

@@ -1,0 +1,306 @@
+//! The `upstream` block: servers, their weights, and how connections to them are kept.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use conf::Arg::{Flag, Many, Number, Optional, Text, Time};
+use conf::{Contexts, Diagnostic, Node, Span, once};
+use net::Address;
+
+use super::balance::State;
+use super::url::{Scheme, Target};
+use crate::compile::Compiler;
+use crate::directives;
+use crate::module::{Directive, Scope, Settings};
+
+/// A group of servers that requests are spread over.
+pub struct Upstream {
+    /// The name that `proxy_pass` uses.
+    pub name: String,
+    /// Its place in the configuration, for the workers' pools.
+    pub index: usize,
+    /// The servers: first those that are asked, then the backups.
+    pub peers: Vec<Peer>,
+    /// Where the backups start.
+    pub backups: usize,
+    /// How connections are kept.
+    pub keep_alive: KeepAlive,
+    /// What is known of the servers; shared by the workers.
+    pub state: Mutex<State>,
+}
+
+/// One address of a server of a group.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// As the `server` directive wrote it.
+    pub server: String,
+    /// Where it is.
+    pub address: Address,
+    /// As logs and `$upstream_addr` name it.
+    pub name: String,
+    /// Its share.
+    pub weight: u32,
+    /// Failures within `fail_timeout` that take it out; 0 for never.
+    pub max_fails: u32,
+    /// Milliseconds.
+    pub fail_timeout: u64,
+    /// Most connections at once; 0 for any number.
+    pub max_conns: u32,
+    /// Never asked.
+    pub down: bool,
+}
+
+/// How connections to a group are kept.
+#[derive(Clone, Debug)]
+pub struct KeepAlive {
+    /// Idle connections per worker; 0 keeps none.
+    pub connections: usize,
+    /// Whether a connection serves only the location that opened it.
+    pub local: bool,
+    /// Requests on one connection.
+    pub requests: u64,
+    /// Longest life of a connection in milliseconds.
+    pub time: u64,
+    /// Longest idle time in milliseconds.
+    pub timeout: u64,
+}
+
+/// An `upstream` block as written.
+#[derive(Default)]
+pub struct Block {
+    servers: Vec<ServerLine>,
+    keep_alive: Option<(usize, bool)>,
+    requests: Option<u64>,
+    time: Option<u64>,
+    timeout: Option<u64>,
+}
+
+impl Settings for Block {
+    fn inherit(&mut self, _: &Self) {}
+}
+
+#[derive(Clone)]
+struct ServerLine {
+    target: Target,
+    text: String,
+    weight: u32,
+    max_fails: u32,
+    fail_timeout: u64,
+    max_conns: u32,
+    down: bool,
+    backup: bool,
+    span: Span,
+}
+
+/// The groups of a configuration while it is compiled: blocks, and those that `proxy_pass` implies.
+#[derive(Default)]
+pub struct Groups {
+    groups: Vec<Group>,
+    by_name: HashMap<String, usize>,
+}
+
+struct Group {
+    name: String,
+    block: Option<Scope>,
+    implied: Option<(Target, Scheme)>,
+    span: Span,
+}
+
+/// Servers and settings of groups in the `http` block.
+#[derive(Default)]
+pub struct Outside;
+
+impl Settings for Outside {
+    fn inherit(&mut self, _: &Self) {}
+}
+
+pub(super) const DIRECTIVES: &[Directive] = directives! { Outside;
+    /// Names a group of servers.
+    "upstream": Block in [HTTP] (Text("name")) = "" => |_, cx, n| {
+        let name = n.str(0)?.to_ascii_lowercase();
+        let mut scope = Scope::default();
+        cx.block(n.block.as_deref().unwrap_or_default(), Contexts::UPSTREAM, &mut scope)?;
+        cx.upstreams.add_block(name, scope, n)
+    };
+};
+
+pub(super) const SERVERS: &[Directive] = directives! { Block;
+    /// One server of the group; a name with several addresses is several servers.
+    "server" in [UPSTREAM] (Text("address"), Optional(&Many(&Text("parameter")))) = "" => server;
+    /// Idle connections to keep per worker; `local` keeps those of a location for itself.
+    "keepalive" in [UPSTREAM] (Number, Optional(&Text("local"))) = "32 local" => |c, _, n| {
+        let local = match n.args.get(1) {
+            None => false,
+            Some(word) if word.text == b"local" => true,
+            Some(word) => {
+                let text = String::from_utf8_lossy(&word.text);
+                return Err(Diagnostic::at(word.span, format!("invalid parameter \"{text}\"")));
+            }
+        };
+        once(&mut c.keep_alive, (n.number(0)? as usize, local), n)
+    };
+    /// Most requests on one connection.
+    "keepalive_requests" in [UPSTREAM] (Number) = "1000" => |c, _, n| once(&mut c.requests, n.number(0)? as u64, n);
+    /// Longest life of a connection.
+    "keepalive_time" in [UPSTREAM] (Time) = "1h" => |c, _, n| once(&mut c.time, n.msec(0)?, n);
+    /// Longest time that a connection is kept idle.
+    "keepalive_timeout" in [UPSTREAM] (Time) = "60s" => |c, _, n| once(&mut c.timeout, n.msec(0)?, n);
+    /// Keeps the group's state in a shared zone; the workers of this program share it anyway.
+    "zone" in [UPSTREAM] (Text("name"), Optional(&Text("size"))) = "" => |_, _, _| Ok(());
+    /// Whether the balancer's state is asked for; accepted as nginx's `round_robin` has no directive.
+    "preresolve" in [UPSTREAM] (Flag) = "off" => |_, _, _| Ok(());
+};
+
+fn server(block: &mut Block, _: &mut Compiler, node: &Node) -> Result<(), Diagnostic> {
+    let text = node.str(0)?.to_owned();
+    let target = Target::parse(text.as_bytes(), false)
+        .map_err(|error| Diagnostic::at(node.args[0].span, format!("{error} in upstream \"{text}\"")))?;
+    let mut line = ServerLine {
+        target,
+        text,
+        weight: 1,
+        max_fails: 1,
+        fail_timeout: 10_000,
+        max_conns: 0,
+        down: false,
+        backup: false,
+        span: node.span,
+    };
+    for word in &node.args[1..] {
+        let text = String::from_utf8_lossy(&word.text).into_owned();
+        let invalid = || Diagnostic::at(word.span, format!("invalid parameter \"{text}\""));
+        let number = |digits: &str| digits.parse::<u32>().map_err(|_| invalid());
+        match text.split_once('=') {
+            None if text == "down" => line.down = true,
+            None if text == "backup" => line.backup = true,
+            Some(("weight", n)) => {
+                line.weight = number(n).and_then(|n| if n == 0 { Err(invalid()) } else { Ok(n) })?
+            }
+            Some(("max_fails", n)) => line.max_fails = number(n)?,
+            Some(("max_conns", n)) => line.max_conns = number(n)?,
+            Some(("fail_timeout", time)) => {
+                line.fail_timeout = conf::value::sec(time.as_bytes()).ok_or_else(invalid)? * 1000;
+            }
+            _ => return Err(invalid()),
+        }
+    }
+    block.servers.push(line);
+    Ok(())
+}
+
+impl Groups {
+    fn add_block(&mut self, name: String, scope: Scope, node: &Node) -> Result<(), Diagnostic> {
+        if let Some(&at) = self.by_name.get(&name) {
+            if self.groups[at].block.is_some() {
+                return Err(Diagnostic::at(node.span, format!("duplicate upstream \"{name}\"")));
+            }
+            // It was used before it was written.
+            self.groups[at].block = Some(scope);
+            self.groups[at].span = node.span;
+            return Ok(());
+        }
+        self.by_name.insert(name.clone(), self.groups.len());
+        self.groups.push(Group { name, block: Some(scope), implied: None, span: node.span });
+        Ok(())
+    }
+
+    /// The number of the group that a URL names, or of one that has just its host.
+    pub fn of_target(&mut self, target: &Target, scheme: Scheme, span: Span) -> usize {
+        let name = match target.port {
+            None => target.host.to_ascii_lowercase(),
+            Some(port) => format!("{}:{port}", target.host.to_ascii_lowercase()),
+        };
+        // The same host over another scheme has another default port.
+        let key = if target.port.is_none() && scheme == Scheme::Https {
+            format!("{name}:443")
+        } else {
+            name.clone()
+        };
+        if let Some(&at) = self.by_name.get(&name).or_else(|| self.by_name.get(&key)) {
+            return at;
+        }
+        self.by_name.insert(key, self.groups.len());
+        self.groups.push(Group { name, block: None, implied: Some((target.clone(), scheme)), span });
+        self.groups.len() - 1
+    }
+
+    /// Looks up every server and makes the groups.
+    pub fn finish(self) -> Result<Vec<Arc<Upstream>>, Diagnostic> {
+        self.groups.into_iter().enumerate().map(|(index, group)| group.finish(index).map(Arc::new)).collect()
+    }
+}
+
+impl Group {
+    fn finish(self, index: usize) -> Result<Upstream, Diagnostic> {
+        let mut peers = Vec::new();
+        let mut backups = Vec::new();
+        let mut keep_alive =
+            KeepAlive { connections: 32, local: true, requests: 1000, time: 3_600_000, timeout: 60_000 };
+        if let Some(mut scope) = self.block {
+            let block = std::mem::take(scope.get_mut::<Block>());
+            for line in &block.servers {
+                let into = if line.backup { &mut backups } else { &mut peers };
+                let addresses = look_up(&line.target, 80, line.span)?;
+                into.extend(addresses.into_iter().map(|address| line.peer(address)));
+            }
+            if peers.is_empty() {
+                return Err(Diagnostic::at(
+                    self.span,
+                    format!("no servers are inside upstream \"{}\"", self.name),
+                ));
+            }
+            if let Some((connections, local)) = block.keep_alive {
+                keep_alive = KeepAlive { connections, local, ..keep_alive };
+            }
+            keep_alive.requests = block.requests.unwrap_or(keep_alive.requests);
+            keep_alive.time = block.time.unwrap_or(keep_alive.time);
+            keep_alive.timeout = block.timeout.unwrap_or(keep_alive.timeout);
+        } else if let Some((target, scheme)) = &self.implied {
+            let line = ServerLine {
+                target: target.clone(),
+                text: target.authority(*scheme),
+                weight: 1,
+                max_fails: 1,
+                fail_timeout: 10_000,
+                max_conns: 0,
+                down: false,
+                backup: false,
+                span: self.span,
+            };
+            peers.extend(
+                look_up(target, scheme.port(), self.span)?.into_iter().map(|address| line.peer(address)),
+            );
+        }
+        let first_backup = peers.len();
+        peers.extend(backups);
+        let state = Mutex::new(State::new(&peers));
+        Ok(Upstream { name: self.name, index, peers, backups: first_backup, keep_alive, state })
+    }
+}
+
+impl ServerLine {
+    fn peer(&self, address: Address) -> Peer {
+        Peer {
+            server: self.text.clone(),
+            name: address.to_string(),
+            address,
+            weight: self.weight,
+            max_fails: self.max_fails,
+            fail_timeout: self.fail_timeout,
+            max_conns: self.max_conns,
+            down: self.down,
+        }
+    }
+}
+
+fn look_up(target: &Target, port: u16, span: Span) -> Result<Vec<Address>, Diagnostic> {
+    let found = target.addresses(port).unwrap_or_default();
+    if found.is_empty() {
+        let sentence = format!("host not found in upstream \"{}\"", target.host);
+        return Err(Diagnostic::at(span, sentence).instead(
+            "check the name, or write an address: names are looked up when the configuration is read"
+                .to_owned(),
+        ));
+    }
+    Ok(found)
+}

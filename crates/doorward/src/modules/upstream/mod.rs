@@ -1,0 +1,29 @@
+//! `ngx_http_upstream_module`: groups of servers, which of them is asked, and what was tried.
+
+mod attempts;
+mod balance;
+mod group;
+mod url;
+
+pub use attempts::{Attempts, append_fields, append_seconds};
+pub use balance::{Choice, Failure, Tried};
+pub use group::{Groups, KeepAlive, Peer, Upstream};
+pub use url::{Scheme, Target, UrlError};
+
+use crate::module::Module;
+
+/// The module's tables.
+pub static MODULE: Module = Module {
+    name: "ngx_http_upstream_module",
+    directives: group::DIRECTIVES,
+    variables: attempts::VARIABLES,
+    plan: |_, _, _| Ok(()),
+};
+
+/// The directives inside an `upstream` block.
+pub static SERVERS: Module = Module {
+    name: "ngx_http_upstream_module",
+    directives: group::SERVERS,
+    variables: &[],
+    plan: |_, _, _| Ok(()),
+};

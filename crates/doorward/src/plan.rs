@@ -1,0 +1,81 @@
+//! What one location does to a request: only the handlers that are on there, each with its merged settings.
+
+use crate::locate::Locations;
+use crate::modules::{access_log, auth_request, core, headers, proxy, rewrite, static_files};
+
+/// The plan of one location (or of a server, for what happens before a location is chosen).
+pub struct Plan {
+    /// The core module's settings.
+    pub core: core::Core,
+    /// `set`, `if`, `rewrite`, `return` in the order written.
+    pub rewrite: rewrite::Program,
+    /// Who may pass, in the order of the access phase.
+    pub access: Vec<Access>,
+    /// Who makes the response.
+    pub content: Content,
+    /// What changes the response on its way out, in order.
+    pub filters: Vec<Filter>,
+    /// What `add_trailer` puts behind the body.
+    pub trailers: Vec<headers::Line>,
+    /// Where it is logged.
+    pub logs: access_log::Logs,
+    /// What applies instead to methods outside `limit_except`.
+    pub limit_except: Option<(core::Methods, Box<Plan>)>,
+    /// Locations inside this one.
+    pub locations: Locations,
+}
+
+impl Plan {
+    /// A plan with the core settings and nothing else yet.
+    pub fn new(core: core::Core) -> Plan {
+        Plan {
+            core,
+            rewrite: rewrite::Program::default(),
+            access: Vec::new(),
+            content: Content::Files(static_files::Files::default()),
+            filters: Vec::new(),
+            trailers: Vec::new(),
+            logs: access_log::Logs::default(),
+            limit_except: None,
+            locations: Locations::default(),
+        }
+    }
+}
+
+/// One method of the access phase.
+pub enum Access {
+    /// `auth_request`.
+    Request(auth_request::AuthRequest),
+}
+
+/// Who makes the response.
+pub enum Content {
+    /// Files below `root` or `alias`.
+    Files(static_files::Files),
+    /// `proxy_pass`.
+    Proxy(Box<proxy::Proxy>),
+}
+
+/// What changes a response on its way out: its head, and where need be its body.
+pub enum Filter {
+    /// `add_header`, `add_trailer`, `expires`.
+    Headers(headers::Headers),
+}
+
+/// What a method of the access phase says of a request that it does not refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may pass; with `satisfy any`, nobody else is asked.
+    Allowed,
+    /// Nothing against it, and nothing for it.
+    Declined,
+}
+
+/// How `limit_conn` and `limit_req` dealt with a request, for `$limit_conn_status` and `$limit_req_status`.
+#[derive(Clone, Copy, Default)]
+pub struct LimitStatus {
+    /// The word for `$limit_conn_status`.
+    pub conn: Option<&'static str>,
+    /// The word for `$limit_req_status`.
+    pub req: Option<&'static str>,
+}

@@ -1,0 +1,179 @@
+//! The command line: nginx's flags.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::prelude::*;
+
+use crate::product;
+
+/// What the command line asks for.
+pub struct Flags {
+    /// What to do.
+    pub action: Action,
+    /// `-c`.
+    pub configuration: Option<PathBuf>,
+    /// `-p`.
+    pub prefix: Option<PathBuf>,
+    /// `-e`.
+    pub error_log: Option<PathBuf>,
+    /// `-g`.
+    pub globals: Vec<u8>,
+    /// `-q`.
+    pub quiet: bool,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Serve.
+    Serve,
+    /// `-t`, `-T`.
+    Test {
+        /// Whether the configuration is printed.
+        dump: bool,
+    },
+    /// `-s`.
+    Signal(Order),
+    /// `-h`.
+    Help,
+    /// `-v`.
+    Version,
+    /// `-V`.
+    Configuration,
+}
+
+/// What `-s` tells a running program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// End at once.
+    Stop,
+    /// End when every request is answered.
+    Quit,
+    /// Open the log files anew.
+    Reopen,
+    /// Read the configuration anew.
+    Reload,
+}
+
+impl Flags {
+    /// Reads the command line.
+    pub fn read() -> Result<Flags, String> {
+        Self::parse(lexopt::Parser::from_env()).map_err(|error| error.to_string())
+    }
+
+    fn parse(mut parser: lexopt::Parser) -> Result<Flags, lexopt::Error> {
+        let mut flags = Flags {
+            action: Action::Serve,
+            configuration: None,
+            prefix: None,
+            error_log: None,
+            globals: Vec::new(),
+            quiet: false,
+        };
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Short('c') => flags.configuration = Some(parser.value()?.into()),
+                Short('p') => flags.prefix = Some(parser.value()?.into()),
+                Short('e') => flags.error_log = Some(parser.value()?.into()),
+                Short('g') => flags.globals = bytes(parser.value()?),
+                Short('q') => flags.quiet = true,
+                Short('t') if !matches!(flags.action, Action::Test { dump: true }) => {
+                    flags.action = Action::Test { dump: false };
+                }
+                Short('t') => {}
+                Short('T') => flags.action = Action::Test { dump: true },
+                Short('s') => {
+                    let order = parser.value()?;
+                    flags.action = Action::Signal(match order.to_str() {
+                        Some("stop") => Order::Stop,
+                        Some("quit") => Order::Quit,
+                        Some("reopen") => Order::Reopen,
+                        Some("reload") => Order::Reload,
+                        _ => return Err(format!("invalid option: \"-s {}\"", order.to_string_lossy()).into()),
+                    });
+                }
+                Short('v') => flags.action = Action::Version,
+                Short('V') => flags.action = Action::Configuration,
+                Short('h' | '?') | Long("help") => flags.action = Action::Help,
+                Long("version") => flags.action = Action::Version,
+                other => return Err(other.unexpected()),
+            }
+        }
+        Ok(flags)
+    }
+
+    /// The folder that relative paths start from.
+    pub fn prefix(&self) -> PathBuf {
+        let prefix = self.prefix.clone().unwrap_or_else(|| PathBuf::from("/etc/nginx"));
+        std::path::absolute(&prefix).unwrap_or(prefix)
+    }
+
+    /// The configuration file.
+    pub fn configuration(&self) -> PathBuf {
+        let name = match (&self.configuration, &self.prefix) {
+            (Some(path), _) => path.clone(),
+            (None, Some(_)) => PathBuf::from("conf/nginx.conf"),
+            (None, None) => PathBuf::from("nginx.conf"),
+        };
+        self.prefix().join(name)
+    }
+
+    /// Where errors are logged until the configuration says otherwise.
+    pub fn error_log(&self) -> PathBuf {
+        match &self.error_log {
+            Some(path) if path.as_os_str() == "stderr" => path.clone(),
+            Some(path) => self.prefix().join(path),
+            None => self.prefix().join("logs/error.log"),
+        }
+    }
+}
+
+fn bytes(text: OsString) -> Vec<u8> {
+    use std::os::unix::ffi::OsStringExt;
+    text.into_vec()
+}
+
+/// `-h`.
+pub fn print_help() {
+    print!(
+        "doorward version: {}\n\
+         Usage: doorward [-?hvVtTq] [-s signal] [-p prefix] [-e filename] [-c filename] [-g directives]\n\n\
+         Options:\n\
+         \x20 -?,-h         : this help\n\
+         \x20 -v            : show version and exit\n\
+         \x20 -V            : show version and configure options then exit\n\
+         \x20 -t            : test configuration and exit\n\
+         \x20 -T            : test configuration, dump it and exit\n\
+         \x20 -q            : suppress non-error messages during configuration testing\n\
+         \x20 -s signal     : send signal to a master process: stop, quit, reopen, reload\n\
+         \x20 -p prefix     : set prefix path (default: /etc/nginx/)\n\
+         \x20 -e filename   : set error log file (default: logs/error.log)\n\
+         \x20 -c filename   : set configuration file (default: nginx.conf; with -p: conf/nginx.conf)\n\
+         \x20 -g directives : set global directives out of configuration file\n",
+        product::VERSION
+    );
+}
+
+/// `-v`.
+pub fn print_version() {
+    eprintln!(
+        "doorward version: {}\ncompatible with nginx version: nginx/{}",
+        product::VERSION,
+        product::NGINX_VERSION
+    );
+}
+
+/// `-V`: what tools of nginx's ecosystem read, said as what it is: compatible with.
+pub fn print_build() {
+    eprintln!(
+        "doorward version: {}\n\
+         compatible with:\n\
+         nginx version: nginx/{}\n\
+         built with OpenSSL 3.0.0 (compatible with; this version has no TLS)\n\
+         configure arguments: {}",
+        product::VERSION,
+        product::NGINX_VERSION,
+        product::MODULES.join(" ")
+    );
+}

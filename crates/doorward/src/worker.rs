@@ -1,0 +1,189 @@
+//! A worker: one thread with its event loop, its pools, its share of the connections.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use net::{Buffers, Listener, Pool, Timers};
+use wire::h1::{RequestHead, RequestParser, ResponseHead, ResponseParser};
+
+use crate::client::Client;
+use crate::config::Config;
+use crate::connection;
+use crate::log::{ErrorLog, Level};
+
+/// What all requests of one thread share.
+pub struct Worker {
+    /// Memory for messages.
+    pub buffers: Buffers,
+    /// Timeouts.
+    pub timers: Timers,
+    /// Counters of the whole process.
+    pub counters: Arc<Counters>,
+    /// Parsed heads waiting for their next use.
+    pub heads: RefCell<Vec<Box<(RequestHead, RequestParser)>>>,
+    /// The same for answers of upstreams.
+    pub answers: RefCell<Vec<Box<(ResponseHead, ResponseParser)>>>,
+    open: Cell<usize>,
+    closed: tokio::sync::Notify,
+    date: Cell<(u64, [u8; 29])>,
+    /// Access log lines of this turn of the event loop.
+    pub log_lines: crate::modules::access_log::Lines,
+}
+
+/// What `stub_status` shows, over all workers.
+#[derive(Default)]
+pub struct Counters {
+    /// Connections accepted; also the last connection's number.
+    pub accepted: AtomicU64,
+    /// Connections open.
+    pub active: AtomicU64,
+    /// Requests begun.
+    pub requests: AtomicU64,
+    /// Connections whose request head is being read.
+    pub reading: AtomicU64,
+    /// Connections whose request is being answered.
+    pub writing: AtomicU64,
+    /// Connections waiting for their next request.
+    pub waiting: AtomicU64,
+}
+
+/// A configuration in force in one worker: what the connections that began with it share.
+pub struct Service {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Idle connections to each upstream.
+    pub pools: Vec<RefCell<Pool<PoolKey>>>,
+    /// Its time in force.
+    pub tenure: Arc<Tenure>,
+}
+
+/// The time that a configuration is in force. It is over when the last connection that began with it has ended.
+pub struct Tenure {
+    /// Whether a newer configuration has taken over, or the program is about to end.
+    pub retired: AtomicBool,
+    /// Whether its end is part of the program's own, and not worth a line.
+    pub silent: AtomicBool,
+    log: ErrorLog,
+    generation: u64,
+}
+
+impl Tenure {
+    /// The time of a configuration begins.
+    pub fn new(config: &Config) -> Tenure {
+        Tenure {
+            retired: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+            log: config.error_log.clone(),
+            generation: config.generation,
+        }
+    }
+}
+
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        if *self.retired.get_mut() && !*self.silent.get_mut() {
+            // nginx's words for the end of the workers that served a configuration: tools wait for them.
+            let (generation, pid) = (self.generation, std::process::id());
+            let text = format_args!("configuration {generation} of worker process {pid} exited with code 0");
+            self.log.write(Level::Notice, text);
+        }
+    }
+}
+
+/// What tells idle connections of one upstream apart: the server, and the location where `local` says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PoolKey {
+    /// The server's place in the group.
+    pub peer: usize,
+    /// The location, 0 where all share.
+    pub location: usize,
+}
+
+impl Service {
+    /// Puts a configuration in force.
+    pub fn new(config: Arc<Config>, tenure: Arc<Tenure>) -> Service {
+        let pool = |u: &Arc<crate::modules::upstream::Upstream>| {
+            RefCell::new(Pool::new(net::pool::Limits {
+                connections: u.keep_alive.connections,
+                requests: u.keep_alive.requests,
+                time: u.keep_alive.time,
+                timeout: u.keep_alive.timeout,
+            }))
+        };
+        Service { pools: config.upstreams.iter().map(pool).collect(), config, tenure }
+    }
+
+    /// Whether connections should end as soon as they are idle.
+    pub fn is_retired(&self) -> bool {
+        self.tenure.retired.load(Ordering::Relaxed)
+    }
+}
+
+impl Worker {
+    /// A worker for this thread; to be made inside its runtime.
+    pub fn new(counters: Arc<Counters>) -> Worker {
+        Worker {
+            buffers: Buffers::new(256),
+            timers: Timers::start(),
+            counters,
+            heads: RefCell::default(),
+            answers: RefCell::default(),
+            open: Cell::new(0),
+            closed: tokio::sync::Notify::new(),
+            date: Cell::new((0, [b' '; 29])),
+            log_lines: Default::default(),
+        }
+    }
+
+    /// The date for `Date` fields, formatted once in a second.
+    pub fn date(&self) -> [u8; 29] {
+        let (now, _) = net::clock::wall();
+        let (second, date) = self.date.get();
+        if second == now {
+            return date;
+        }
+        let date = wire::date::format(now);
+        self.date.set((now, date));
+        date
+    }
+
+    /// Takes connections from a listener until the configuration is retired.
+    pub async fn accept(self: Rc<Self>, service: Rc<Service>, listener: Listener, index: usize) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let counters = &self.counters;
+                    let number = counters.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+                    counters.active.fetch_add(1, Ordering::Relaxed);
+                    self.open.set(self.open.get() + 1);
+                    let client = Client::new(stream, peer, number, index, self.timers.deadline());
+                    tokio::task::spawn_local(connection::serve(client, service.clone(), self.clone()));
+                }
+                Err(error) => {
+                    let log = &service.config.error_log;
+                    log.write(Level::Crit, format_args!("accept4() failed ({error})"));
+                    // Out of files, most likely: others must get the chance to close some.
+                    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                }
+            }
+        }
+    }
+
+    /// A connection has ended.
+    pub fn closed(&self) {
+        self.counters.active.fetch_sub(1, Ordering::Relaxed);
+        self.open.set(self.open.get() - 1);
+        if self.open.get() == 0 {
+            self.closed.notify_one();
+        }
+    }
+
+    /// Waits until no connection is open.
+    pub async fn all_closed(&self) {
+        while self.open.get() > 0 {
+            self.closed.notified().await;
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! A connection: bytes in, bytes out, and what can be asked of the socket beneath.
+
+use crate::address::Address;
+use crate::sys;
+use bytes::BufMut;
+use nix::errno::Errno;
+use nix::sys::sendfile::sendfile64;
+use nix::sys::socket::{MsgFlags, recv};
+use socket2::{SockRef, TcpKeepalive};
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+
+/// An open connection. As small as tokio's own: an idle one holds no buffer.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over IP.
+    Tcp(TcpStream),
+    /// Over a unix socket.
+    Unix(UnixStream),
+}
+
+/// How to connect. `Default` leaves everything to the system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connect {
+    /// Local address to connect from; port 0 lets the system choose.
+    pub bind: Option<SocketAddr>,
+    /// The local address may be one that this machine does not have (needs `CAP_NET_RAW`).
+    pub transparent: bool,
+    /// Receive buffer in bytes.
+    pub rcvbuf: Option<usize>,
+    /// Send buffer in bytes.
+    pub sndbuf: Option<usize>,
+    /// TCP keepalive.
+    pub keepalive: Option<Keepalive>,
+    /// Send small segments at once.
+    pub nodelay: bool,
+}
+
+/// TCP keepalive: `None` leaves a figure to the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Whether it is on; `false` turns it off where it was inherited.
+    pub on: bool,
+    /// Seconds of silence before the first probe.
+    pub idle: Option<u32>,
+    /// Seconds between probes.
+    pub interval: Option<u32>,
+    /// Probes without answer after which the connection is dead.
+    pub count: Option<u32>,
+}
+
+/// What `$tcpinfo_*` shows; times in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// Smoothed round trip time.
+    pub rtt: u32,
+    /// Variation of the round trip time.
+    pub rttvar: u32,
+    /// Congestion window for sending, in segments.
+    pub snd_cwnd: u32,
+    /// Room for receiving, in bytes.
+    pub rcv_space: u32,
+}
+
+/// Calls the same method of whichever socket it is.
+macro_rules! either {
+    ($stream:expr, $socket:ident => $call:expr) => {
+        match $stream {
+            Stream::Tcp($socket) => $call,
+            Stream::Unix($socket) => $call,
+        }
+    };
+}
+
+impl Stream {
+    /// Connects to `address`. Errors are the system's; there is no timeout here.
+    pub async fn connect(address: &Address, options: &Connect) -> io::Result<Stream> {
+        match address {
+            Address::Inet(to) => connect_inet(*to, options).await.map(Stream::Tcp),
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path).await?;
+                set_buffers(&SockRef::from(&stream), options)?;
+                Ok(Stream::Unix(stream))
+            }
+        }
+    }
+
+    /// Appends at most `max` bytes to `buf`, into its spare capacity if it has any (otherwise it grows). 0 is the end of
+    /// the stream. A read that leaves room in the buffer shows that the socket is drained: the next one waits for the
+    /// event loop and does not ask the kernel in vain.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+        max: usize,
+    ) -> Poll<io::Result<usize>> {
+        if max == 0 {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidInput, "a read of no bytes")));
+        }
+        if buf.len() == buf.capacity() {
+            buf.reserve(max);
+        }
+        let mut spare = buf.limit(max);
+        either!(self, socket => pin!(socket.read_buf(&mut spare)).poll(cx))
+    }
+
+    /// As [`Stream::poll_read`].
+    pub async fn read(&mut self, buf: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read(cx, buf, max)).await
+    }
+
+    /// Reads bytes and forgets them: how many there were. 0 is the end of the stream.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bin = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut bin = ReadBuf::uninit(&mut bin);
+        ready!(either!(self, socket => Pin::new(socket).poll_read(cx, &mut bin)))?;
+        Poll::Ready(Ok(bin.filled().len()))
+    }
+
+    /// As [`Stream::poll_discard`].
+    pub async fn discard(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_discard(cx)).await
+    }
+
+    /// Ready when a read is worth trying. No system call, so that a connection can wait without a buffer.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, socket => socket.poll_read_ready(cx))
+    }
+
+    /// As [`Stream::poll_read_ready`].
+    pub async fn read_ready(&self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_read_ready(cx)).await
+    }
+
+    /// Whether nothing has come since the last read: no data and no end. No system call unless the last read filled its
+    /// buffer to the brim. Takes the place of the waker of a pending read, so it is for connections nobody reads from.
+    pub fn is_idle(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        // Unconstrained: a task that has used up its turn would see every connection as idle.
+        let ready = pin!(tokio::task::unconstrained(self.read_ready()));
+        match ready.poll(&mut cx) {
+            Poll::Pending => true,
+            Poll::Ready(Err(_)) => false,
+            Poll::Ready(Ok(())) => self.peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
+        }
+    }
+
+    /// Whether the peer has closed or reset the connection, with no data left to read. One system call.
+    pub fn peek_closed(&self) -> bool {
+        match recv(self.as_fd().as_raw_fd(), &mut [0], PEEK) {
+            Ok(bytes) => bytes == 0,
+            Err(Errno::EAGAIN | Errno::EINTR) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// Looks at the next byte, and lets the event loop know if there is none.
+    fn peek(&self) -> io::Result<usize> {
+        let fd = self.as_fd().as_raw_fd();
+        let look = || Ok(recv(fd, &mut [0], PEEK)?);
+        either!(self, socket => socket.try_io(Interest::READABLE, look))
+    }
+
+    /// Writes what the socket takes of `bytes`: how much.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, socket => Pin::new(socket).poll_write(cx, bytes))
+    }
+
+    /// Writes what the socket takes of all `slices` in one call: how much.
+    pub fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, socket => Pin::new(socket).poll_write_vectored(cx, slices))
+    }
+
+    /// Ready when a write is worth trying. No system call.
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, socket => socket.poll_write_ready(cx))
+    }
+
+    /// Writes all of `bytes`.
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            bytes = bytes.get(written..).filter(|_| written > 0).ok_or(io::ErrorKind::WriteZero)?;
+        }
+        Ok(())
+    }
+
+    /// Writes all of `slices`, which are consumed.
+    pub async fn write_all_vectored(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        // Empty slices in front would look like a write of nothing.
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            let written = poll_fn(|cx| self.poll_write_vectored(cx, slices)).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            IoSlice::advance_slices(&mut slices, written);
+        }
+        Ok(())
+    }
+
+    /// Sends at most `len` bytes of `file` from `offset` without copying them through the process: how many were sent.
+    /// 0 means that the file ends before `offset`.
+    pub fn poll_sendfile(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        len: usize,
+    ) -> Poll<io::Result<usize>> {
+        let start = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            let fd = self.as_fd();
+            let mut at = start;
+            let send = || Ok(sendfile64(fd, file, Some(&mut at), len)?);
+            match either!(&*self, socket => socket.try_io(Interest::WRITABLE, send)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// As [`Stream::poll_sendfile`].
+    pub async fn sendfile(&mut self, file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_sendfile(cx, file, offset, len)).await
+    }
+
+    /// Tells the peer that nothing more will be written.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        SockRef::from(self).shutdown(Shutdown::Write)
+    }
+
+    /// Closes the connection at once with a reset: what was not sent is dropped, and no state stays in the kernel.
+    pub fn reset(self) {
+        if let Stream::Tcp(socket) = &self {
+            // If the system refuses, the connection is closed in the ordinary way.
+            let _ = socket.set_zero_linger();
+        }
+    }
+
+    /// Sends small segments at once, or waits to fill them. Nothing to do for unix sockets.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        match self {
+            Stream::Tcp(socket) => socket.set_nodelay(on),
+            Stream::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Holds back segments that are not full until it is turned off (`tcp_nopush`). Nothing to do for unix sockets.
+    pub fn set_nopush(&self, on: bool) -> io::Result<()> {
+        match self {
+            Stream::Tcp(socket) => SockRef::from(socket).set_tcp_cork(on),
+            Stream::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Turns TCP keepalive on or off. Nothing to do for unix sockets.
+    pub fn set_keepalive(&self, keepalive: &Keepalive) -> io::Result<()> {
+        match self {
+            Stream::Tcp(socket) => set_keepalive(&SockRef::from(socket), keepalive),
+            Stream::Unix(_) => Ok(()),
+        }
+    }
+
+    /// The kernel's figures; an error for unix sockets.
+    pub fn tcp_info(&self) -> io::Result<TcpInfo> {
+        sys::tcp_info(self.as_fd())
+    }
+
+    /// This end's address.
+    pub fn local_addr(&self) -> io::Result<Address> {
+        named(&SockRef::from(self).local_addr()?)
+    }
+
+    /// The other end's address.
+    pub fn peer_addr(&self) -> io::Result<Address> {
+        named(&SockRef::from(self).peer_addr()?)
+    }
+}
+
+const PEEK: MsgFlags = MsgFlags::MSG_PEEK.union(MsgFlags::MSG_DONTWAIT);
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        either!(self, socket => socket.as_fd())
+    }
+}
+
+async fn connect_inet(to: SocketAddr, options: &Connect) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let raw = SockRef::from(&socket);
+    set_buffers(&raw, options)?;
+    if let Some(keepalive) = &options.keepalive {
+        set_keepalive(&raw, keepalive)?;
+    }
+    if let Some(from) = options.bind {
+        if options.transparent {
+            let (level, name) = match to {
+                SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
+                SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
+            };
+            sys::set_option(socket.as_fd(), level, name, 1)?;
+        }
+        if from.port() == 0 {
+            // The port is chosen at connect(), by the pair of addresses: else 28 thousand connections use all up.
+            // Where the kernel does not know it, the connection works as well, so a failure does not matter.
+            let _ = sys::set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
+        }
+        socket.bind(from)?;
+    }
+    let stream = socket.connect(to).await?;
+    if options.nodelay {
+        stream.set_nodelay(true)?;
+    }
+    Ok(stream)
+}
+
+fn set_buffers(socket: &SockRef<'_>, options: &Connect) -> io::Result<()> {
+    if let Some(size) = options.rcvbuf {
+        socket.set_recv_buffer_size(size)?;
+    }
+    if let Some(size) = options.sndbuf {
+        socket.set_send_buffer_size(size)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn set_keepalive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Result<()> {
+    if !keepalive.on {
+        return socket.set_keepalive(false);
+    }
+    let mut figures = TcpKeepalive::new();
+    if let Some(seconds) = keepalive.idle {
+        figures = figures.with_time(Duration::from_secs(seconds.into()));
+    }
+    if let Some(seconds) = keepalive.interval {
+        figures = figures.with_interval(Duration::from_secs(seconds.into()));
+    }
+    if let Some(count) = keepalive.count {
+        figures = figures.with_retries(count);
+    }
+    socket.set_tcp_keepalive(&figures)
+}
+
+/// What the system tells as an address.
+pub(crate) fn named(address: &socket2::SockAddr) -> io::Result<Address> {
+    Address::from_socket2(address).ok_or_else(|| io::Error::other("unsupported protocol family"))
+}

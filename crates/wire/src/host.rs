@@ -1,0 +1,90 @@
+//! The host of a request, from its Host field or its target: checked, and split from the port.
+
+/// A host that passed [`host`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ValidHost<'a> {
+    /// The name or bracketed address without port and without a final dot, in the sender's case.
+    pub name: &'a [u8],
+    /// The port; 0 when there is none.
+    pub port: u16,
+    /// Whether the name holds upper case letters, so that it must be lowered before it is compared.
+    pub upper: bool,
+}
+
+/// The host cannot be one; nginx answers 400.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("invalid host")]
+pub struct InvalidHost;
+
+/// Checks a host as nginx does: RFC 3986 reg-name or IP literal, no empty label, no empty name, a port that fits.
+pub fn host(text: &[u8]) -> Result<ValidHost<'_>, InvalidHost> {
+    let literal = text.first() == Some(&b'[');
+    let (name, rest) = if literal {
+        let close = text.iter().position(|&byte| byte == b']').ok_or(InvalidHost)?;
+        text.split_at_checked(close + 1).ok_or(InvalidHost)?
+    } else {
+        let end = text.iter().position(|&byte| byte == b':').unwrap_or(text.len());
+        text.split_at_checked(end).ok_or(InvalidHost)?
+    };
+    let inner = if literal { name.get(1..name.len() - 1).ok_or(InvalidHost)? } else { name };
+
+    let (mut upper, mut after_dot) = (false, false);
+    for &byte in inner {
+        match byte {
+            b'.' if after_dot => return Err(InvalidHost),
+            b'A'..=b'Z' => upper = true,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {}
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => {}
+            b':' if literal => {}
+            b'%' if !literal => {}
+            _ => return Err(InvalidHost),
+        }
+        after_dot = byte == b'.';
+    }
+
+    let port = match rest.split_first() {
+        None => 0,
+        Some((b':', digits)) => port(digits)?,
+        Some(_) => return Err(InvalidHost),
+    };
+    let name = if literal { name } else { name.strip_suffix(b".").unwrap_or(name) };
+    if name.is_empty() { Err(InvalidHost) } else { Ok(ValidHost { name, port, upper }) }
+}
+
+/// Digits, perhaps none: `host:` is a host without port.
+fn port(digits: &[u8]) -> Result<u16, InvalidHost> {
+    digits.iter().try_fold(0u16, |port, &digit| match digit {
+        b'0'..=b'9' => {
+            port.checked_mul(10).and_then(|port| port.checked_add(u16::from(digit - b'0'))).ok_or(InvalidHost)
+        }
+        _ => Err(InvalidHost),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_accepted_and_refused_as_nginx_does() {
+        let split = |text: &'static str| host(text.as_bytes()).map(|host| (host.name, host.port));
+        for (text, name, number) in [
+            ("example.com", "example.com", 0),
+            ("Example.com.:8080", "Example.com", 8080),
+            ("example.com:", "example.com", 0),
+            ("[::1]:443", "[::1]", 443),
+            ("[v1.a:b]", "[v1.a:b]", 0),
+            ("a%20b_~!$&'()*+,;=", "a%20b_~!$&'()*+,;=", 0),
+            ("h:00080", "h", 80),
+            ("h:65535", "h", 65535),
+        ] {
+            assert_eq!(split(text), Ok((name.as_bytes(), number)), "{text}");
+        }
+        for text in [
+            "", ":80", ".", "a..b", "a b", "a/b", "a@b", "a\\b", "[::1", "[::1]x", "[%31]", "h:65536",
+            "h:8a", "h:-1", "h:80:80", "\u{e9}", "a\0", "a\tb", "h?x", "h#x", "..",
+        ] {
+            assert_eq!(split(text), Err(InvalidHost), "{text:?}");
+        }
+    }
+}
