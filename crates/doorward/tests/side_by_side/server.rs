@@ -126,10 +126,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(binary: &Path, ground: &Ground) -> Result<Self, String> {
+        let path = ground.folder.path().join("stderr.txt");
+        let stderr = fs::File::create(path).map_err(|error| said(binary, &error))?;
         let child = ground
             .command(binary)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::from(stderr))
             .spawn()
             .map_err(|error| said(binary, &error))?;
         let mut server = Self { child };
@@ -138,7 +140,8 @@ impl Server {
         while ground.text("server.pid").trim().is_empty() {
             let over = server.child.try_wait().map_err(|error| said(binary, &error))?.is_some();
             if over || Instant::now() > end {
-                return Err(format!("did not start (no server.pid): {}", ground.text("error.log")));
+                let said = ground.text("error.log") + &ground.text("stderr.txt");
+                return Err(format!("did not start (no server.pid): {said}"));
             }
             thread::sleep(Duration::from_millis(5));
         }
