@@ -1,7 +1,9 @@
 //! What one location does to a request: only the handlers that are on there, each with its merged settings.
 
 use crate::locate::Locations;
-use crate::modules::{access_log, auth_request, core, headers, proxy, rewrite, static_files};
+use crate::modules::{
+    access, access_log, auth_basic, auth_request, core, headers, proxy, rewrite, static_files,
+};
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
 pub struct Plan {
@@ -44,6 +46,10 @@ impl Plan {
 
 /// One method of the access phase.
 pub enum Access {
+    /// `allow`, `deny`.
+    Address(access::Rules),
+    /// `auth_basic`.
+    Basic(Box<auth_basic::Basic>),
     /// `auth_request`.
     Request(auth_request::AuthRequest),
 }

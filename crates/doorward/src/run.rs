@@ -1,6 +1,7 @@
 //! The path of a request, from its head to its response's head.
 
 use crate::body::Body;
+use crate::client::Interrupted;
 use crate::error_pages;
 use crate::exchange::{Exchange, Head, MAX_SUBREQUESTS, MAX_URI_CHANGES};
 use crate::locate::Found;
@@ -208,6 +209,8 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
     let mut refused = None;
     for method in &plan.access {
         let verdict = match method {
+            Access::Address(rules) => rules.check(ex),
+            Access::Basic(basic) => basic.check(ex).await,
             Access::Request(request) => request.check(ex).await,
         };
         match verdict {
@@ -222,18 +225,32 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
                     refused = Some(status);
                 }
             }
+            Err(Stop::Status(status)) => return Err(refusal(ex, status).await),
             Err(stop) => return Err(stop),
         }
     }
     match refused {
         None => Ok(()),
         Some(status) => {
-            if status == 403 && !ex.internal {
+            if status == 403 {
                 ex.log(Level::Error, format_args!("access forbidden by rule"));
             }
-            Err(Stop::Status(status))
+            Err(refusal(ex, status).await)
         }
     }
+}
+
+/// Ends the access phase; who may be guessing a password waits for the answer (`auth_delay`).
+async fn refusal(ex: &Exchange<'_>, status: u16) -> Stop {
+    let delay = ex.plan.core.auth_delay;
+    if status == 401 && delay > 0 {
+        ex.log(Level::Info, format_args!("delaying unauthorized request"));
+        let waiting = ex.visit.client.waiting(delay, true, std::future::pending::<()>());
+        if let Err(Interrupted::ClientGone) = waiting.await {
+            return Stop::Gone;
+        }
+    }
+    Stop::Status(status)
 }
 
 async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {

@@ -1,6 +1,8 @@
 //! Every module, in the order in which their handlers run.
 
+pub mod access;
 pub mod access_log;
+pub mod auth_basic;
 pub mod auth_request;
 pub mod core;
 pub mod headers;
@@ -25,6 +27,8 @@ pub static MODULES: &[&Module] = &[
     &core::ERROR_PAGE,
     &core::TYPES,
     &rewrite::MODULE,
+    &access::MODULE,
+    &auth_basic::MODULE,
     &auth_request::MODULE,
     &upstream::MODULE,
     &upstream::SERVERS,

@@ -517,6 +517,15 @@ pub fn basic_user(ex: &crate::exchange::Exchange<'_>) -> Option<Vec<u8>> {
     basic_credentials(ex).map(|(user, _)| user)
 }
 
+/// Base64 without padding, whose last character may have bits that mean nothing.
+const LENIENT: base64::engine::GeneralPurpose = {
+    use base64::engine::general_purpose::NO_PAD;
+    base64::engine::GeneralPurpose::new(
+        &base64::alphabet::STANDARD,
+        NO_PAD.with_decode_allow_trailing_bits(true),
+    )
+};
+
 /// User and password of an `Authorization: Basic` field (RFC 7617).
 pub fn basic_credentials(ex: &crate::exchange::Exchange<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
     use base64::Engine;
@@ -525,8 +534,10 @@ pub fn basic_credentials(ex: &crate::exchange::Exchange<'_>) -> Option<(Vec<u8>,
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
     }
-    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded.trim_ascii()).ok()?;
-    let colon = decoded.iter().position(|b| *b == b':')?;
+    // As nginx: padding may be missing, and what follows it does not count.
+    let encoded = encoded.trim_ascii().split(|b| *b == b'=').next()?;
+    let decoded = LENIENT.decode(encoded).ok()?;
+    let colon = decoded.iter().position(|b| *b == b':').filter(|at| *at > 0)?;
     Some((decoded[..colon].to_vec(), decoded[colon + 1..].to_vec()))
 }
 
