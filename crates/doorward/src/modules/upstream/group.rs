@@ -278,6 +278,27 @@ impl Group {
     }
 }
 
+impl Upstream {
+    /// A group of addresses that a request named, which keeps no connections.
+    pub fn of_addresses(addresses: Vec<Address>) -> Upstream {
+        let peer = |address: Address| Peer {
+            server: address.to_string(),
+            name: address.to_string(),
+            address,
+            weight: 1,
+            max_fails: 1,
+            fail_timeout: 10_000,
+            max_conns: 0,
+            down: false,
+        };
+        let peers: Vec<Peer> = addresses.into_iter().map(peer).collect();
+        let keep_alive = KeepAlive { connections: 0, local: true, requests: 0, time: 0, timeout: 0 };
+        let state = Mutex::new(State::new(&peers));
+        let (name, backups) = (String::new(), peers.len());
+        Upstream { name, index: usize::MAX, peers, backups, keep_alive, state }
+    }
+}
+
 impl ServerLine {
     fn peer(&self, address: Address) -> Peer {
         Peer {
