@@ -7,7 +7,7 @@ use crate::exchange::{Exchange, Head, MAX_SUBREQUESTS, MAX_URI_CHANGES};
 use crate::locate::Found;
 use crate::log::Level;
 use crate::modules::{access_log, core, not_modified, range, rewrite};
-use crate::plan::{Access, Content, Filter, Plan, Verdict};
+use crate::plan::{Access, Content, Filter, Plan, Precontent, Verdict};
 
 /// Why a step does not go on to the next one.
 #[derive(Debug)]
@@ -198,6 +198,14 @@ async fn inside<'c>(ex: &mut Exchange<'c>, plan: &'c Plan) -> Stop {
     {
         return stop;
     }
+    for step in &plan.precontent {
+        let done = match step {
+            Precontent::TryFiles(files) => files.run(ex),
+        };
+        if let Err(stop) = done {
+            return stop;
+        }
+    }
     match content(ex, plan).await {
         Ok(body) => Stop::Done(body),
         Err(stop) => stop,
@@ -287,6 +295,7 @@ fn redirected<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {
     ex.internal = true;
     ex.as_sent = false;
     ex.valid_location = true;
+    ex.add_uri_to_alias = false;
     ex.plan = &ex.server.plan;
     At::Server
 }

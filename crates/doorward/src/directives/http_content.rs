@@ -7,15 +7,11 @@ use super::verdict::{NO_DAV, NO_PERL, NO_VIDEO, NOT_BUILT};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
-    // ngx_http_index_module
-    row("index", HSL, &[Many(&Text("file"))], NOT_BUILT),
     // ngx_http_autoindex_module
     row("autoindex", HSL, &[Flag], NOT_BUILT),
     row("autoindex_exact_size", HSL, &[Flag], NOT_BUILT),
     row("autoindex_format", HSL, &[Choice(&["html", "xml", "json", "jsonp"])], NOT_BUILT),
     row("autoindex_localtime", HSL, &[Flag], NOT_BUILT),
-    // ngx_http_try_files_module
-    row("try_files", SL, &[Text("file"), Many(&Text("uri"))], NOT_BUILT),
     // ngx_http_random_index_module
     row("random_index", LOCATION, &[Flag], NOT_BUILT),
     // ngx_http_empty_gif_module

@@ -11,6 +11,7 @@ pub mod proxy;
 pub mod range;
 pub mod rewrite;
 pub mod static_files;
+pub mod try_files;
 pub mod upstream;
 
 use crate::module::{Directive, Module};
@@ -30,6 +31,7 @@ pub static MODULES: &[&Module] = &[
     &access::MODULE,
     &auth_basic::MODULE,
     &auth_request::MODULE,
+    &try_files::MODULE,
     &upstream::MODULE,
     &upstream::SERVERS,
     &proxy::MODULE,

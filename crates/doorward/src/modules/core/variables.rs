@@ -6,9 +6,11 @@ use net::Address;
 use wire::Name;
 use wire::h1::Version;
 
+use crate::compile::as_path;
 use crate::deliver::itoa;
 use crate::exchange::Exchange;
-use crate::modules::static_files::map_to_path;
+use crate::log::{Level, system_error};
+use crate::modules::static_files::{map_to_path, root};
 use crate::modules::upstream::{append_fields, append_seconds};
 use crate::product;
 use crate::variables::Row;
@@ -111,22 +113,13 @@ pub(super) const ROWS: &[Row] = &[
         Some(user) => append(&user, out),
         None => false,
     }),
-    Row::fresh("document_root", |ex, out| {
-        let mut root = ex.plan.core.root.path.eval(ex);
-        if !root.starts_with(b"/") {
-            use std::os::unix::ffi::OsStrExt;
-            let path = ex.visit.config.main.prefix.join(crate::compile::as_path(&root));
-            root = path.as_os_str().as_bytes().to_vec();
-        }
-        append(&root, out)
-    }),
-    Row::fresh("realpath_root", |ex, out| {
-        use std::os::unix::ffi::OsStrExt;
-        let root = ex.plan.core.root.path.eval(ex);
-        let path = ex.visit.config.main.prefix.join(crate::compile::as_path(&root));
-        match path.canonicalize() {
-            Ok(path) => append(path.as_os_str().as_bytes(), out),
-            Err(_) => false,
+    Row::fresh("document_root", |ex, out| append(&root(ex), out)),
+    Row::fresh("realpath_root", |ex, out| match as_path(&root(ex)).canonicalize() {
+        Ok(path) => append(path.as_os_str().as_encoded_bytes(), out),
+        Err(error) => {
+            let (path, error) = (root(ex), system_error(&error));
+            ex.log(Level::Crit, format_args!("realpath() \"{}\" failed {error}", as_path(&path).display()));
+            false
         }
     }),
     Row::fresh("request_filename", |ex, out| append(&map_to_path(ex, &ex.uri), out)),

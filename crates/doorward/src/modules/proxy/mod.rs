@@ -335,9 +335,6 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     {
         return Err(Diagnostic::at(fixed.span, NO_URI_PART));
     }
-    if plan.core.name.ends_with(b"/") && plan.core.alias_prefix.is_some() {
-        plan.core.auto_redirect = true;
-    }
     let request = request::Fields::new(&lists.set_header, &values, cx)?;
     let hidden = response::Hidden::new(
         lists.hide_header.as_deref().unwrap_or_default(),
