@@ -9,13 +9,13 @@ mod variables;
 
 pub use blocks::{Children, ListenSpec, Listens, Methods};
 pub use browser::Browser;
-pub use error_page::{ErrorPage, ErrorPages};
-pub use main_context::{ErrorLogs, Main, MainSettings};
+pub use error_page::ErrorPages;
+pub use main_context::{ErrorLogs, Main};
 pub use types::Types;
 
 use std::sync::Arc;
 
-use conf::Arg::{Choice, Flag, Many, Number, Offset, Optional, Or, Size, Text, Time};
+use conf::Arg::{Choice, Flag, Many, Number, Offset, Optional, Size, Text, Time};
 use conf::{Diagnostic, Node, once};
 
 use crate::compile::Compiler;
