@@ -87,7 +87,7 @@ impl Config {
     pub fn find_upstream(&self, target: &upstream::Target) -> Option<usize> {
         let host = target.host.to_ascii_lowercase();
         self.upstreams.iter().position(|u| match target.port {
-            None => u.name == host,
+            None => *u.name == *host,
             Some(port) => {
                 u.name.strip_prefix(&*host).and_then(|rest| rest.strip_prefix(':')) == Some(&port.to_string())
             }

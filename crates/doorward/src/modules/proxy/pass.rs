@@ -1,6 +1,5 @@
 //! Where `proxy_pass` leads: a server or group known from the start, or one that variables name.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use conf::{Diagnostic, Node, Span};
@@ -19,7 +18,7 @@ use crate::variables::Template;
 #[derive(Clone)]
 pub enum Destination {
     /// Always the same server or group.
-    Fixed(Fixed),
+    Fixed(Arc<Fixed>),
     /// What the variables say in each request.
     Variable(Template),
 }
@@ -72,7 +71,7 @@ impl Destination {
         if uri.starts_with(b"?") {
             uri.insert(0, b'/');
         }
-        Ok(Destination::Fixed(Fixed {
+        Ok(Destination::Fixed(Arc::new(Fixed {
             scheme,
             group: Group::Listed(cx.upstreams.of_target(&target, scheme, word.span)),
             authority: target.authority(scheme).into_bytes(),
@@ -80,7 +79,7 @@ impl Destination {
             uri,
             url: word.text.clone(),
             span: node.span,
-        }))
+        })))
     }
 }
 
@@ -96,10 +95,10 @@ impl Group {
 
 impl Proxy {
     /// Where this request goes.
-    pub(super) async fn resolve(&self, ex: &Exchange<'_>) -> Result<Cow<'_, Fixed>, Stop> {
+    pub(super) async fn resolve(&self, ex: &Exchange<'_>) -> Result<Arc<Fixed>, Stop> {
         match &self.destination {
-            Destination::Fixed(fixed) => Ok(Cow::Borrowed(fixed)),
-            Destination::Variable(template) => named(ex, &template.eval(ex)).await.map(Cow::Owned),
+            Destination::Fixed(fixed) => Ok(fixed.clone()),
+            Destination::Variable(template) => named(ex, &template.eval(ex)).await.map(Arc::new),
         }
     }
 }

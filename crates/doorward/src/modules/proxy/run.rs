@@ -23,8 +23,7 @@ impl Proxy {
         if ex.is_main() && !streamed {
             visit.keep_body(ex.plan).await?;
         }
-        ex.upstream.proxy_host.clone_from(&fixed.authority);
-        ex.upstream.proxy_port = fixed.port.clone().into_bytes();
+        ex.upstream.passed_to = Some(fixed.clone());
         let upstream = fixed.group.upstream(visit.config);
         let question = self.question(ex, &fixed, upstream, streamed);
         let result = self.ask(ex, &fixed.group, &question).await;
