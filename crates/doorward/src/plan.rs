@@ -67,6 +67,10 @@ pub enum Precontent {
 pub enum Content {
     /// Files below `root` or `alias`.
     Files(static_files::Files),
+    /// `empty_gif`.
+    EmptyGif,
+    /// `stub_status`.
+    StubStatus,
     /// `proxy_pass`.
     Proxy(Box<proxy::Proxy>),
 }

@@ -6,7 +6,7 @@ use crate::error_pages;
 use crate::exchange::{Exchange, Head, MAX_SUBREQUESTS, MAX_URI_CHANGES};
 use crate::locate::Found;
 use crate::log::Level;
-use crate::modules::{access_log, core, not_modified, range, rewrite};
+use crate::modules::{access_log, core, empty_gif, not_modified, range, rewrite, stub_status};
 use crate::plan::{Access, Content, Filter, Plan, Precontent, Verdict};
 
 /// Why a step does not go on to the next one.
@@ -265,6 +265,8 @@ async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
     match &plan.content {
         Content::Proxy(proxy) => proxy.run(ex).await,
         Content::Files(files) => files.run(ex),
+        Content::EmptyGif => empty_gif::run(ex),
+        Content::StubStatus => stub_status::run(ex),
     }
 }
 

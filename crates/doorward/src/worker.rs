@@ -50,8 +50,6 @@ pub struct Counters {
     pub reading: AtomicU64,
     /// Connections whose request is being answered.
     pub writing: AtomicU64,
-    /// Connections waiting for their next request.
-    pub waiting: AtomicU64,
 }
 
 /// A configuration in force in one worker: what the connections that began with it share.

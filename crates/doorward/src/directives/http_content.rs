@@ -2,7 +2,7 @@
 
 use conf::Arg::{Choice, Flag, Many, Number, Optional, Size, Text};
 
-use super::contexts::{HSL, HTTP, LIMIT_EXCEPT, LOCATION, SL};
+use super::contexts::{HSL, HTTP, LIMIT_EXCEPT, LOCATION};
 use super::verdict::{NO_DAV, NO_PERL, NO_VIDEO, NOT_BUILT};
 use super::{Row, row};
 
@@ -12,14 +12,8 @@ pub(super) static ROWS: &[Row] = &[
     row("autoindex_exact_size", HSL, &[Flag], NOT_BUILT),
     row("autoindex_format", HSL, &[Choice(&["html", "xml", "json", "jsonp"])], NOT_BUILT),
     row("autoindex_localtime", HSL, &[Flag], NOT_BUILT),
-    // ngx_http_random_index_module
-    row("random_index", LOCATION, &[Flag], NOT_BUILT),
-    // ngx_http_empty_gif_module
-    row("empty_gif", LOCATION, &[], NOT_BUILT),
     // ngx_http_gzip_static_module
     row("gzip_static", HSL, &[Choice(&["on", "off", "always"])], NOT_BUILT),
-    // ngx_http_stub_status_module
-    row("stub_status", SL, &[Optional(&Text("value"))], NOT_BUILT),
     // ngx_http_dav_module
     row("create_full_put_path", HSL, &[Flag], NO_DAV),
     row(

@@ -1,7 +1,5 @@
 //! The variables of the core module.
 
-use std::sync::atomic::Ordering;
-
 use net::Address;
 use wire::Name;
 use wire::h1::Version;
@@ -161,9 +159,6 @@ pub(super) const ROWS: &[Row] = &[
     Row::fresh("tcpinfo_rttvar", |ex, out| tcp(ex, out, |i| i.rttvar)),
     Row::fresh("tcpinfo_snd_cwnd", |ex, out| tcp(ex, out, |i| i.snd_cwnd)),
     Row::fresh("tcpinfo_rcv_space", |ex, out| tcp(ex, out, |i| i.rcv_space)),
-    Row::fresh("connections_active", |ex, out| {
-        number(ex.visit.worker.counters.active.load(Ordering::Relaxed), out)
-    }),
 ];
 
 fn append(bytes: &[u8], out: &mut Vec<u8>) -> bool {

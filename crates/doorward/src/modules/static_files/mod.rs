@@ -10,7 +10,7 @@ use std::sync::Arc;
 use conf::Arg::{Many, Text};
 use wire::h1::Method;
 
-pub use path::{check_alias, map_to_path, media_type, root, set_content_type};
+pub use path::{check_alias, map_to_path, media_type, refusal, root, set_content_type};
 
 use crate::body::{Body, FilePart};
 use crate::compile::as_path;
@@ -49,7 +49,7 @@ pub static MODULE: Module = Module {
             index.push(Template::literal(b"index.html"));
         }
         if matches!(plan.content, Content::Files(_)) {
-            plan.content = Content::Files(Files { index });
+            plan.content = Content::Files(Files { index, random: false });
         }
         Ok(())
     },
@@ -72,6 +72,8 @@ impl Settings for IndexSettings {
 #[derive(Default)]
 pub struct Files {
     index: Vec<Template>,
+    /// Whether any file of a folder is its index (`random_index`).
+    pub random: bool,
 }
 
 impl Files {
@@ -80,8 +82,14 @@ impl Files {
         if !matches!(ex.method, Method::Get | Method::Head | Method::Post) {
             return Err(Stop::Status(405));
         }
-        path::check_alias(ex)?;
-        if ex.uri.ends_with(b"/") { Err(self.index(ex)) } else { file(ex) }
+        check_alias(ex)?;
+        if !ex.uri.ends_with(b"/") {
+            return file(ex);
+        }
+        if self.random {
+            crate::modules::random_index::choose(ex)?;
+        }
+        Err(self.index(ex))
     }
 }
 
@@ -90,7 +98,7 @@ fn file(ex: &mut Exchange<'_>) -> Result<Body, Stop> {
     let path = as_path(&path);
     let opened = File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
     let (file, metadata) = opened.map_err(|error| {
-        let (status, level) = path::refusal(&error);
+        let (status, level) = refusal(&error);
         if status != 404 || ex.plan.core.log_not_found {
             let (path, error) = (path.display(), system_error(&error));
             ex.log(level, format_args!("open() \"{path}\" failed {error}"));
