@@ -64,17 +64,20 @@ pub struct Listener {
     pub specific: HashMap<std::net::IpAddr, Hosts>,
 }
 
+/// Servers by a form of their name.
+pub type Names = foldhash::HashMap<Vec<u8>, usize>;
+
 /// The servers of an address by name (nginx's documentation, "Server names").
 #[derive(Default)]
 pub struct Hosts {
     /// The server for names that no other has.
     pub default: usize,
     /// Names without wildcards.
-    pub exact: HashMap<Vec<u8>, usize>,
+    pub exact: Names,
     /// `*.example.com` as `.example.com`; whether the bare name is meant too is in `exact`.
-    pub leading: HashMap<Vec<u8>, usize>,
+    pub leading: Names,
     /// `www.example.*` as `www.example.`.
-    pub trailing: HashMap<Vec<u8>, usize>,
+    pub trailing: Names,
     /// Patterns in the order written.
     pub patterns: Vec<(Pattern, usize)>,
 }
@@ -84,7 +87,7 @@ impl Config {
     pub fn find_upstream(&self, target: &upstream::Target) -> Option<usize> {
         let host = target.host.to_ascii_lowercase();
         self.upstreams.iter().position(|u| match target.port {
-            None => u.name == host,
+            None => *u.name == *host,
             Some(port) => {
                 u.name.strip_prefix(&*host).and_then(|rest| rest.strip_prefix(':')) == Some(&port.to_string())
             }

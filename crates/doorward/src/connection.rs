@@ -287,9 +287,10 @@ async fn answer(
     let config = &*service.config;
     let hosts = hosts_of(client, config);
     let mut host = Vec::new();
-    let asked = head.server_host().map(|range| range.of(bytes));
-    if let Some(Ok(valid)) = asked.map(wire::host::host) {
-        host.extend_from_slice(valid.name);
+    if let Some(asked) = head.server_host().map(|range| range.of(bytes))
+        && (refused.is_none() || wire::host::host(asked).is_ok())
+    {
+        host.extend_from_slice(wire::host::name(asked));
         host.make_ascii_lowercase();
     }
     let (at, pattern) = hosts.find(&host);

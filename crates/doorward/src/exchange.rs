@@ -103,6 +103,8 @@ pub struct Exchange<'c> {
     pub limits: crate::plan::LimitStatus,
     /// Whether the location's prefix is still that of the path (`rewrite ... break` changes the path under it).
     pub valid_location: bool,
+    /// Whether `try_files` chose a file below the `alias` of a pattern.
+    pub add_uri_to_alias: bool,
 }
 
 /// The head of a response.
@@ -187,6 +189,7 @@ impl<'c> Exchange<'c> {
             limit_rate: None,
             limits: Default::default(),
             valid_location: true,
+            add_uri_to_alias: false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which location a path belongs to (nginx's documentation of `location`; exact, longest prefix, regex in order).
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::exchange::Exchange;
 use crate::plan::Plan;

@@ -1,7 +1,9 @@
 //! What one location does to a request: only the handlers that are on there, each with its merged settings.
 
 use crate::locate::Locations;
-use crate::modules::{access_log, auth_request, core, headers, proxy, rewrite, static_files};
+use crate::modules::{
+    access, access_log, auth_basic, auth_request, core, headers, proxy, rewrite, static_files, try_files,
+};
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
 pub struct Plan {
@@ -11,6 +13,8 @@ pub struct Plan {
     pub rewrite: rewrite::Program,
     /// Who may pass, in the order of the access phase.
     pub access: Vec<Access>,
+    /// What may still lead elsewhere before the response is made, in order.
+    pub precontent: Vec<Precontent>,
     /// Who makes the response.
     pub content: Content,
     /// What changes the response on its way out, in order.
@@ -32,6 +36,7 @@ impl Plan {
             core,
             rewrite: rewrite::Program::default(),
             access: Vec::new(),
+            precontent: Vec::new(),
             content: Content::Files(static_files::Files::default()),
             filters: Vec::new(),
             trailers: Vec::new(),
@@ -44,14 +49,28 @@ impl Plan {
 
 /// One method of the access phase.
 pub enum Access {
+    /// `allow`, `deny`.
+    Address(access::Rules),
+    /// `auth_basic`.
+    Basic(Box<auth_basic::Basic>),
     /// `auth_request`.
     Request(auth_request::AuthRequest),
+}
+
+/// What may still lead elsewhere before the response is made.
+pub enum Precontent {
+    /// `try_files`.
+    TryFiles(try_files::TryFiles),
 }
 
 /// Who makes the response.
 pub enum Content {
     /// Files below `root` or `alias`.
     Files(static_files::Files),
+    /// `empty_gif`.
+    EmptyGif,
+    /// `stub_status`.
+    StubStatus,
     /// `proxy_pass`.
     Proxy(Box<proxy::Proxy>),
 }

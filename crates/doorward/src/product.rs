@@ -15,6 +15,7 @@ pub const NGINX_VERSION: &str = "1.31.5";
 /// What is there of nginx's optional modules, and what of its standard ones is not, in its configure script's words.
 pub const MODULES: &[&str] = &[
     "--with-http_auth_request_module",
+    "--with-http_random_index_module",
     "--with-http_realip_module",
     "--with-http_stub_status_module",
     "--with-threads",

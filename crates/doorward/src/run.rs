@@ -1,12 +1,13 @@
 //! The path of a request, from its head to its response's head.
 
 use crate::body::Body;
+use crate::client::Interrupted;
 use crate::error_pages;
 use crate::exchange::{Exchange, Head, MAX_SUBREQUESTS, MAX_URI_CHANGES};
 use crate::locate::Found;
 use crate::log::Level;
-use crate::modules::{access_log, core, not_modified, range, rewrite};
-use crate::plan::{Access, Content, Filter, Plan, Verdict};
+use crate::modules::{access_log, core, empty_gif, not_modified, range, rewrite, stub_status};
+use crate::plan::{Access, Content, Filter, Plan, Precontent, Verdict};
 
 /// Why a step does not go on to the next one.
 #[derive(Debug)]
@@ -197,6 +198,14 @@ async fn inside<'c>(ex: &mut Exchange<'c>, plan: &'c Plan) -> Stop {
     {
         return stop;
     }
+    for step in &plan.precontent {
+        let done = match step {
+            Precontent::TryFiles(files) => files.run(ex),
+        };
+        if let Err(stop) = done {
+            return stop;
+        }
+    }
     match content(ex, plan).await {
         Ok(body) => Stop::Done(body),
         Err(stop) => stop,
@@ -208,6 +217,8 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
     let mut refused = None;
     for method in &plan.access {
         let verdict = match method {
+            Access::Address(rules) => rules.check(ex),
+            Access::Basic(basic) => basic.check(ex).await,
             Access::Request(request) => request.check(ex).await,
         };
         match verdict {
@@ -222,24 +233,40 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
                     refused = Some(status);
                 }
             }
+            Err(Stop::Status(status)) => return Err(refusal(ex, status).await),
             Err(stop) => return Err(stop),
         }
     }
     match refused {
         None => Ok(()),
         Some(status) => {
-            if status == 403 && !ex.internal {
+            if status == 403 {
                 ex.log(Level::Error, format_args!("access forbidden by rule"));
             }
-            Err(Stop::Status(status))
+            Err(refusal(ex, status).await)
         }
     }
+}
+
+/// Ends the access phase; who may be guessing a password waits for the answer (`auth_delay`).
+async fn refusal(ex: &Exchange<'_>, status: u16) -> Stop {
+    let delay = ex.plan.core.auth_delay;
+    if status == 401 && delay > 0 {
+        ex.log(Level::Info, format_args!("delaying unauthorized request"));
+        let waiting = ex.visit.client.waiting(delay, true, std::future::pending::<()>());
+        if let Err(Interrupted::ClientGone) = waiting.await {
+            return Stop::Gone;
+        }
+    }
+    Stop::Status(status)
 }
 
 async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
     match &plan.content {
         Content::Proxy(proxy) => proxy.run(ex).await,
         Content::Files(files) => files.run(ex),
+        Content::EmptyGif => empty_gif::run(ex),
+        Content::StubStatus => stub_status::run(ex),
     }
 }
 
@@ -270,6 +297,7 @@ fn redirected<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {
     ex.internal = true;
     ex.as_sent = false;
     ex.valid_location = true;
+    ex.add_uri_to_alias = false;
     ex.plan = &ex.server.plan;
     At::Server
 }

@@ -13,6 +13,9 @@ use crate::config::Config;
 use crate::connection;
 use crate::log::{ErrorLog, Level};
 
+/// Passwords of one worker that are hashed at a time.
+const HASHING: usize = 2;
+
 /// What all requests of one thread share.
 pub struct Worker {
     /// Memory for messages.
@@ -25,6 +28,8 @@ pub struct Worker {
     pub heads: RefCell<Vec<Box<(RequestHead, RequestParser)>>>,
     /// The same for answers of upstreams.
     pub answers: RefCell<Vec<Box<(ResponseHead, ResponseParser)>>>,
+    /// Turns at hashing passwords, which other threads do meanwhile.
+    pub hashing: tokio::sync::Semaphore,
     open: Cell<usize>,
     closed: tokio::sync::Notify,
     date: Cell<(u64, [u8; 29])>,
@@ -45,8 +50,6 @@ pub struct Counters {
     pub reading: AtomicU64,
     /// Connections whose request is being answered.
     pub writing: AtomicU64,
-    /// Connections waiting for their next request.
-    pub waiting: AtomicU64,
 }
 
 /// A configuration in force in one worker: what the connections that began with it share.
@@ -130,6 +133,7 @@ impl Worker {
             counters,
             heads: RefCell::default(),
             answers: RefCell::default(),
+            hashing: tokio::sync::Semaphore::new(HASHING),
             open: Cell::new(0),
             closed: tokio::sync::Notify::new(),
             date: Cell::new((0, [b' '; 29])),

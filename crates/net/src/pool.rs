@@ -2,7 +2,8 @@
 
 use crate::clock::{self, Millis};
 use crate::stream::Stream;
-use std::collections::{HashMap, VecDeque};
+use foldhash::{HashMap, HashMapExt};
+use std::collections::VecDeque;
 use std::hash::Hash;
 
 /// How many idle connections are kept and for how long.

@@ -136,7 +136,7 @@ pub(crate) fn wait_signal(set: &SigSet, timeout: Option<Duration>) -> io::Result
 /// The moment in the machine's time zone.
 pub(crate) fn local_time(unix: u64) -> crate::clock::Local {
     let seconds = libc::time_t::try_from(unix).unwrap_or(0);
-    let mut parts = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    let mut parts = MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: both pointers are to live values of the right types; localtime_r writes only `parts`, for which every bit
     // pattern made of zeroes is a value, so that it may be read even where the call failed.
     let parts = unsafe {

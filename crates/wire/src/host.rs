@@ -28,19 +28,17 @@ pub fn host(text: &[u8]) -> Result<ValidHost<'_>, InvalidHost> {
     };
     let inner = if literal { name.get(1..name.len() - 1).ok_or(InvalidHost)? } else { name };
 
-    let (mut upper, mut after_dot) = (false, false);
+    let allowed = if literal { NAME | UPPER | DOT | COLON } else { NAME | UPPER | DOT | PERCENT };
+    let (mut seen, mut after_dot) = (0, 0);
     for &byte in inner {
-        match byte {
-            b'.' if after_dot => return Err(InvalidHost),
-            b'A'..=b'Z' => upper = true,
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {}
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => {}
-            b':' if literal => {}
-            b'%' if !literal => {}
-            _ => return Err(InvalidHost),
+        let class = CLASSES[usize::from(byte)];
+        if class & allowed == 0 || class & after_dot & DOT != 0 {
+            return Err(InvalidHost);
         }
-        after_dot = byte == b'.';
+        seen |= class;
+        after_dot = class;
     }
+    let upper = seen & UPPER != 0;
 
     let port = match rest.split_first() {
         None => 0,
@@ -50,6 +48,42 @@ pub fn host(text: &[u8]) -> Result<ValidHost<'_>, InvalidHost> {
     let name = if literal { name } else { name.strip_suffix(b".").unwrap_or(name) };
     if name.is_empty() { Err(InvalidHost) } else { Ok(ValidHost { name, port, upper }) }
 }
+
+/// The name of a host that [`host`] has accepted, without port and final dot, in the sender's case.
+pub fn name(text: &[u8]) -> &[u8] {
+    if text.first() == Some(&b'[') {
+        let end = text.iter().position(|&byte| byte == b']').map_or(text.len(), |close| close + 1);
+        return text.get(..end).unwrap_or(text);
+    }
+    let end = memchr::memchr(b':', text).unwrap_or(text.len());
+    let name = text.get(..end).unwrap_or(text);
+    name.strip_suffix(b".").unwrap_or(name)
+}
+
+const NAME: u8 = 1;
+const UPPER: u8 = 2;
+const DOT: u8 = 4;
+const COLON: u8 = 8;
+const PERCENT: u8 = 16;
+
+/// What each byte is in a host; 0 for what cannot stand there (RFC 3986, 3.2.2).
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'.' => DOT,
+            b'A'..=b'Z' => UPPER,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => NAME,
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => NAME,
+            b':' => COLON,
+            b'%' => PERCENT,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    classes
+};
 
 /// Digits, perhaps none: `host:` is a host without port.
 fn port(digits: &[u8]) -> Result<u16, InvalidHost> {
@@ -79,6 +113,7 @@ mod tests {
             ("h:65535", "h", 65535),
         ] {
             assert_eq!(split(text), Ok((name.as_bytes(), number)), "{text}");
+            assert_eq!(super::name(text.as_bytes()), name.as_bytes());
         }
         for text in [
             "", ":80", ".", "a..b", "a b", "a/b", "a@b", "a\\b", "[::1", "[::1]x", "[%31]", "h:65536",

@@ -8,7 +8,7 @@ use net::Address;
 use net::listen::Options;
 
 use super::Compiler;
-use crate::config::{Hosts, Listener};
+use crate::config::{Hosts, Listener, Names};
 use crate::module::Scope;
 use crate::modules::core::{ListenSpec, Listens as Written, ServerSettings};
 use crate::modules::upstream::Target;
@@ -354,7 +354,7 @@ fn hosts(socket: &Socket, cx: &mut Compiler) -> Result<Hosts, Diagnostic> {
 }
 
 fn add(
-    names: &mut HashMap<Vec<u8>, usize>,
+    names: &mut Names,
     name: Vec<u8>,
     server: usize,
     word: Option<&Word>,

@@ -2,17 +2,11 @@
 
 use conf::Arg::{Choice, Flag, Many, Number, Optional, Text};
 
-use super::contexts::{HSL, HTTP, LIMIT_EXCEPT, SL};
+use super::contexts::{HSL, HTTP, SL};
 use super::verdict::{NO_DEGRADATION, NOT_BUILT, OWN_HASHES};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
-    // ngx_http_access_module
-    row("allow", HSL.or(LIMIT_EXCEPT), &[Text("address | CIDR | unix: | all")], NOT_BUILT),
-    row("deny", HSL.or(LIMIT_EXCEPT), &[Text("address | CIDR | unix: | all")], NOT_BUILT),
-    // ngx_http_auth_basic_module
-    row("auth_basic", HSL.or(LIMIT_EXCEPT), &[Text("string | off")], NOT_BUILT),
-    row("auth_basic_user_file", HSL.or(LIMIT_EXCEPT), &[Text("file")], NOT_BUILT),
     // ngx_http_auth_request_module
     row("auth_request", HSL, &[Text("uri | off")], NOT_BUILT),
     row("auth_request_set", HSL, &[Text("$variable"), Text("value")], NOT_BUILT),

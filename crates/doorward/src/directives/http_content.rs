@@ -2,28 +2,18 @@
 
 use conf::Arg::{Choice, Flag, Many, Number, Optional, Size, Text};
 
-use super::contexts::{HSL, HTTP, LIMIT_EXCEPT, LOCATION, SL};
+use super::contexts::{HSL, HTTP, LIMIT_EXCEPT, LOCATION};
 use super::verdict::{NO_DAV, NO_PERL, NO_VIDEO, NOT_BUILT};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
-    // ngx_http_index_module
-    row("index", HSL, &[Many(&Text("file"))], NOT_BUILT),
     // ngx_http_autoindex_module
     row("autoindex", HSL, &[Flag], NOT_BUILT),
     row("autoindex_exact_size", HSL, &[Flag], NOT_BUILT),
     row("autoindex_format", HSL, &[Choice(&["html", "xml", "json", "jsonp"])], NOT_BUILT),
     row("autoindex_localtime", HSL, &[Flag], NOT_BUILT),
-    // ngx_http_try_files_module
-    row("try_files", SL, &[Text("file"), Many(&Text("uri"))], NOT_BUILT),
-    // ngx_http_random_index_module
-    row("random_index", LOCATION, &[Flag], NOT_BUILT),
-    // ngx_http_empty_gif_module
-    row("empty_gif", LOCATION, &[], NOT_BUILT),
     // ngx_http_gzip_static_module
     row("gzip_static", HSL, &[Choice(&["on", "off", "always"])], NOT_BUILT),
-    // ngx_http_stub_status_module
-    row("stub_status", SL, &[Optional(&Text("value"))], NOT_BUILT),
     // ngx_http_dav_module
     row("create_full_put_path", HSL, &[Flag], NO_DAV),
     row(

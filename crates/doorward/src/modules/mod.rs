@@ -1,14 +1,20 @@
 //! Every module, in the order in which their handlers run.
 
+pub mod access;
 pub mod access_log;
+pub mod auth_basic;
 pub mod auth_request;
 pub mod core;
+pub mod empty_gif;
 pub mod headers;
 pub mod not_modified;
 pub mod proxy;
+pub mod random_index;
 pub mod range;
 pub mod rewrite;
 pub mod static_files;
+pub mod stub_status;
+pub mod try_files;
 pub mod upstream;
 
 use crate::module::{Directive, Module};
@@ -25,7 +31,10 @@ pub static MODULES: &[&Module] = &[
     &core::ERROR_PAGE,
     &core::TYPES,
     &rewrite::MODULE,
+    &access::MODULE,
+    &auth_basic::MODULE,
     &auth_request::MODULE,
+    &try_files::MODULE,
     &upstream::MODULE,
     &upstream::SERVERS,
     &proxy::MODULE,
@@ -33,6 +42,9 @@ pub static MODULES: &[&Module] = &[
     &proxy::REWRITES,
     &proxy::BUFFERS,
     &static_files::MODULE,
+    &random_index::MODULE,
+    &empty_gif::MODULE,
+    &stub_status::MODULE,
     &headers::MODULE,
     &access_log::MODULE,
 ];

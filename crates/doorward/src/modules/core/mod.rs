@@ -9,13 +9,13 @@ mod variables;
 
 pub use blocks::{Children, ListenSpec, Listens, Methods};
 pub use browser::Browser;
-pub use error_page::{ErrorPage, ErrorPages};
-pub use main_context::{ErrorLogs, Main, MainSettings};
+pub use error_page::ErrorPages;
+pub use main_context::{ErrorLogs, Main};
 pub use types::Types;
 
 use std::sync::Arc;
 
-use conf::Arg::{Choice, Flag, Many, Number, Offset, Optional, Or, Size, Text, Time};
+use conf::Arg::{Choice, Flag, Many, Number, Offset, Optional, Size, Text, Time};
 use conf::{Diagnostic, Node, once};
 
 use crate::compile::Compiler;
@@ -142,10 +142,19 @@ pub enum IfModifiedSince {
 pub struct Root {
     /// The folder, with variables.
     pub path: Template,
-    /// Whether `alias` said so.
-    pub alias: bool,
-    /// Whether the path starts with a variable, so that nothing is put before it.
-    pub absolute: bool,
+    /// What of a path it stands for, where `alias` said so.
+    pub alias: Option<Alias>,
+}
+
+/// What of a path `alias` replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alias {
+    /// The name of the location that it stands in, which is not settled yet.
+    Own,
+    /// So many bytes in front.
+    Prefix(usize),
+    /// All of it: in a location that is a pattern.
+    Whole,
 }
 
 settings! {
@@ -218,7 +227,7 @@ settings! {
         /// Milliseconds that a refusal is held back.
         auth_delay: u64 = 0;
         /// Where files are.
-        root: Root = Root { path: Template::literal(b"html"), alias: false, absolute: false };
+        root: Root = Root { path: Template::literal(b"html"), alias: None };
     }
 }
 
@@ -228,8 +237,6 @@ pub struct Core {
     pub values: CoreValues,
     /// The name, or the pattern.
     pub name: Vec<u8>,
-    /// The length of the prefix that `alias` replaces; `None` for patterns, where it replaces the whole path.
-    pub alias_prefix: Option<usize>,
     /// Only for internal requests.
     pub internal: bool,
     /// `/dir` is redirected here, to `/dir/`.
@@ -296,7 +303,7 @@ pub static SETTINGS: Module = Module {
         /// Sets the folder that paths are looked up in; the path is added to it. May contain variables.
         "root" in [HTTP SERVER LOCATION IF_IN_LOCATION] (Text("path")) = "html" => |c, cx, n| {
             let path = root_path(n, cx, false)?;
-            if c.root.as_ref().is_some_and(|r| r.alias) {
+            if c.root.as_ref().is_some_and(|r| r.alias.is_some()) {
                 return Err(Diagnostic::at(n.span, "\"root\" directive is duplicate, \"alias\" directive was specified earlier".to_owned()));
             }
             once(&mut c.root, path, n)
@@ -304,7 +311,7 @@ pub static SETTINGS: Module = Module {
         /// Sets the folder that takes the place of the location's own prefix.
         "alias" in [LOCATION] (Text("path")) = "" => |c, cx, n| {
             let path = root_path(n, cx, true)?;
-            if c.root.as_ref().is_some_and(|r| !r.alias) {
+            if c.root.as_ref().is_some_and(|r| r.alias.is_none()) {
                 return Err(Diagnostic::at(n.span, "\"alias\" directive is duplicate, \"root\" directive was specified earlier".to_owned()));
             }
             once(&mut c.root, path, n)
@@ -465,12 +472,25 @@ pub static SERVER: Module = Module {
 };
 
 fn root_path(node: &Node, cx: &mut Compiler, alias: bool) -> Result<Root, Diagnostic> {
-    let mut word = node.args[0].clone();
-    let absolute = word.text.starts_with(b"$") || word.text.starts_with(b"/");
+    let mut word = node.word(0)?.clone();
+    // Their own values are made of this one.
+    for name in ["document_root", "realpath_root"] {
+        let text = word.lossy();
+        if text.contains(&format!("${name}")) || text.contains(&format!("${{{name}}}")) {
+            let directive = node.name.lossy();
+            let sentence = format!("the ${name} variable cannot be used in the \"{directive}\" directive");
+            return Err(Diagnostic::at(word.span, sentence));
+        }
+    }
     if !alias && word.text.len() > 1 && word.text.ends_with(b"/") {
         word.text.pop();
     }
-    Ok(Root { path: Template::compile(&word, &mut cx.variables)?, alias, absolute })
+    // What a variable starts is completed when it is known.
+    if !word.text.starts_with(b"$") {
+        use std::os::unix::ffi::OsStrExt;
+        word.text = cx.paths.from_prefix(&word.text).as_os_str().as_bytes().to_vec();
+    }
+    Ok(Root { path: Template::compile(&word, &mut cx.variables)?, alias: alias.then_some(Alias::Own) })
 }
 
 fn size_template(node: &Node, cx: &mut Compiler) -> Result<Template, Diagnostic> {
@@ -483,19 +503,27 @@ fn size_template(node: &Node, cx: &mut Compiler) -> Result<Template, Diagnostic>
 
 /// Settles the core settings of a location.
 pub fn settle(scope: &mut Scope, cx: &mut Compiler) -> Result<Core, Diagnostic> {
-    let values = scope.get_mut::<CoreSettings>().settle();
+    let children = scope.get_mut::<Children>();
+    let (name, internal) = (children.name.clone(), children.internal);
+    let alias = if children.pattern { Alias::Whole } else { Alias::Prefix(name.len()) };
+    let settings = scope.get_mut::<CoreSettings>();
+    let root = settings.root.get_or_insert_with(|| {
+        let folder = cx.paths.from_prefix(b"html");
+        Root { path: Template::literal(folder.as_os_str().as_encoded_bytes()), alias: None }
+    });
+    // Locations inside inherit it with the name of this one.
+    if root.alias == Some(Alias::Own) {
+        root.alias = Some(alias);
+    }
+    let values = settings.settle();
     let folder = cx.paths.from_prefix(&values.client_body_temp_path);
     if !cx.folders.contains(&folder) {
         cx.folders.push(folder);
     }
-    let children = scope.get_mut::<Children>();
-    let (name, internal) = (children.name.clone(), children.internal);
-    let alias_prefix = (!children.pattern).then_some(name.len());
     let error_log = error_log(scope, &mut cx.logs)?;
     Ok(Core {
         values,
         name,
-        alias_prefix,
         internal,
         auto_redirect: false,
         error_pages: scope.get_mut::<ErrorPages>().clone(),
@@ -517,6 +545,15 @@ pub fn basic_user(ex: &crate::exchange::Exchange<'_>) -> Option<Vec<u8>> {
     basic_credentials(ex).map(|(user, _)| user)
 }
 
+/// Base64 without padding, whose last character may have bits that mean nothing.
+const LENIENT: base64::engine::GeneralPurpose = {
+    use base64::engine::general_purpose::NO_PAD;
+    base64::engine::GeneralPurpose::new(
+        &base64::alphabet::STANDARD,
+        NO_PAD.with_decode_allow_trailing_bits(true),
+    )
+};
+
 /// User and password of an `Authorization: Basic` field (RFC 7617).
 pub fn basic_credentials(ex: &crate::exchange::Exchange<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
     use base64::Engine;
@@ -525,8 +562,10 @@ pub fn basic_credentials(ex: &crate::exchange::Exchange<'_>) -> Option<(Vec<u8>,
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
     }
-    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded.trim_ascii()).ok()?;
-    let colon = decoded.iter().position(|b| *b == b':')?;
+    // As nginx: padding may be missing, and what follows it does not count.
+    let encoded = encoded.trim_ascii().split(|b| *b == b'=').next()?;
+    let decoded = LENIENT.decode(encoded).ok()?;
+    let colon = decoded.iter().position(|b| *b == b':').filter(|at| *at > 0)?;
     Some((decoded[..colon].to_vec(), decoded[colon + 1..].to_vec()))
 }
 

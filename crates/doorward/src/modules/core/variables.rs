@@ -1,14 +1,14 @@
 //! The variables of the core module.
 
-use std::sync::atomic::Ordering;
-
 use net::Address;
 use wire::Name;
 use wire::h1::Version;
 
+use crate::compile::as_path;
 use crate::deliver::itoa;
 use crate::exchange::Exchange;
-use crate::modules::static_files::map_to_path;
+use crate::log::{Level, system_error};
+use crate::modules::static_files::{map_to_path, root};
 use crate::modules::upstream::{append_fields, append_seconds};
 use crate::product;
 use crate::variables::Row;
@@ -111,22 +111,13 @@ pub(super) const ROWS: &[Row] = &[
         Some(user) => append(&user, out),
         None => false,
     }),
-    Row::fresh("document_root", |ex, out| {
-        let mut root = ex.plan.core.root.path.eval(ex);
-        if !root.starts_with(b"/") {
-            use std::os::unix::ffi::OsStrExt;
-            let path = ex.visit.config.main.prefix.join(crate::compile::as_path(&root));
-            root = path.as_os_str().as_bytes().to_vec();
-        }
-        append(&root, out)
-    }),
-    Row::fresh("realpath_root", |ex, out| {
-        use std::os::unix::ffi::OsStrExt;
-        let root = ex.plan.core.root.path.eval(ex);
-        let path = ex.visit.config.main.prefix.join(crate::compile::as_path(&root));
-        match path.canonicalize() {
-            Ok(path) => append(path.as_os_str().as_bytes(), out),
-            Err(_) => false,
+    Row::fresh("document_root", |ex, out| append(&root(ex), out)),
+    Row::fresh("realpath_root", |ex, out| match as_path(&root(ex)).canonicalize() {
+        Ok(path) => append(path.as_os_str().as_encoded_bytes(), out),
+        Err(error) => {
+            let (path, error) = (root(ex), system_error(&error));
+            ex.log(Level::Crit, format_args!("realpath() \"{}\" failed {error}", as_path(&path).display()));
+            false
         }
     }),
     Row::fresh("request_filename", |ex, out| append(&map_to_path(ex, &ex.uri), out)),
@@ -168,9 +159,6 @@ pub(super) const ROWS: &[Row] = &[
     Row::fresh("tcpinfo_rttvar", |ex, out| tcp(ex, out, |i| i.rttvar)),
     Row::fresh("tcpinfo_snd_cwnd", |ex, out| tcp(ex, out, |i| i.snd_cwnd)),
     Row::fresh("tcpinfo_rcv_space", |ex, out| tcp(ex, out, |i| i.rcv_space)),
-    Row::fresh("connections_active", |ex, out| {
-        number(ex.visit.worker.counters.active.load(Ordering::Relaxed), out)
-    }),
 ];
 
 fn append(bytes: &[u8], out: &mut Vec<u8>) -> bool {

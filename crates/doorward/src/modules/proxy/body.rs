@@ -5,6 +5,7 @@ use std::rc::Rc;
 use net::pool::Pooled;
 use wire::h1::Decoder;
 
+use super::pass::Group;
 use crate::body::Truncated;
 use crate::client::Interrupted;
 use crate::exchange::Exchange;
@@ -21,15 +22,15 @@ const DISCARD_TIME: u64 = 100;
 /// A chosen server; it is given back when this is dropped.
 pub struct Lease {
     service: Rc<Service>,
-    upstream: usize,
+    group: Group,
     choice: Choice,
     failure: Failure,
 }
 
 impl Lease {
     /// Remembers what was chosen.
-    pub fn new(service: &Rc<Service>, upstream: usize, choice: Choice) -> Lease {
-        Lease { service: service.clone(), upstream, choice, failure: Failure::None }
+    pub fn new(service: &Rc<Service>, group: &Group, choice: Choice) -> Lease {
+        Lease { service: service.clone(), group: group.clone(), choice, failure: Failure::None }
     }
 
     /// The server failed.
@@ -40,7 +41,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let upstream = &self.service.config.upstreams[self.upstream];
+        let upstream = self.group.upstream(&self.service.config);
         upstream.release(self.choice, self.failure, net::clock::now());
     }
 }
@@ -54,9 +55,45 @@ pub struct UpstreamBody {
     /// Bytes read and not decoded.
     raw: Vec<u8>,
     done: bool,
-    read_timeout: u64,
-    ignore_client_abort: bool,
+    pace: Pace,
 }
+
+/// How a body is read.
+pub struct Pace {
+    /// Longest wait between two reads, in milliseconds.
+    pub read_timeout: u64,
+    /// Whether it is read on when the client has gone.
+    pub ignore_client_abort: bool,
+    /// How fast.
+    pub limit: Option<RateLimit>,
+}
+
+/// `proxy_limit_rate`: an allowance that grows with time, a second's worth at first.
+pub struct RateLimit {
+    per_second: u64,
+    read: u64,
+    began: u64,
+}
+
+impl RateLimit {
+    /// So many bytes a second from now on, of which `read` were read already.
+    pub fn new(per_second: u64, read: u64) -> RateLimit {
+        RateLimit { per_second, read, began: net::clock::now() }
+    }
+
+    /// How much may be read now; where that is nothing, how many milliseconds later it is something.
+    fn allowance(&self) -> Result<usize, u64> {
+        let time = 1000 + net::clock::now() - self.began;
+        let allowed = self.per_second.saturating_mul(time) / 1000;
+        match allowed.checked_sub(self.read) {
+            Some(left) if left > 0 => Ok(usize::try_from(left).unwrap_or(usize::MAX)),
+            _ => Err(((self.read - allowed).saturating_mul(1000) / self.per_second).max(STEP)),
+        }
+    }
+}
+
+/// Shortest pause of a limited answer in milliseconds, so that it does not come in single bytes.
+const STEP: u64 = 50;
 
 impl UpstreamBody {
     /// A body behind a head: `raw` is what was read behind it. `key` is where the connection may be kept.
@@ -66,8 +103,7 @@ impl UpstreamBody {
         key: Option<PoolKey>,
         decoder: Decoder,
         raw: Vec<u8>,
-        read_timeout: u64,
-        ignore_client_abort: bool,
+        pace: Pace,
     ) -> UpstreamBody {
         UpstreamBody {
             connection: Some(connection),
@@ -76,8 +112,7 @@ impl UpstreamBody {
             decoder,
             raw,
             done: false,
-            read_timeout,
-            ignore_client_abort,
+            pace,
         }
     }
 
@@ -218,10 +253,25 @@ impl UpstreamBody {
     ) -> Result<usize, Truncated> {
         let Some(connection) = &mut self.connection else { return Ok(0) };
         let client = ex.visit.client;
-        let watch = ex.is_main() && !self.ignore_client_abort;
+        let watch = ex.is_main() && !self.pace.ignore_client_abort;
+        let mut most = most;
+        if let Some(limit) = &self.pace.limit {
+            loop {
+                match limit.allowance() {
+                    Ok(allowed) => {
+                        most = most.min(allowed);
+                        break;
+                    }
+                    Err(ms) => tokio::time::sleep(std::time::Duration::from_millis(ms)).await,
+                }
+            }
+        }
         let read = connection.stream.read(into, most);
-        match client.waiting(self.read_timeout, watch, read).await {
+        match client.waiting(self.pace.read_timeout, watch, read).await {
             Ok(Ok(read)) => {
+                if let Some(limit) = &mut self.pace.limit {
+                    limit.read += read as u64;
+                }
                 if let Some(attempt) = ex.upstream.current() {
                     attempt.bytes_received += read as u64;
                 }
@@ -272,9 +322,10 @@ impl UpstreamBody {
         }
         let (Some(connection), Some(lease)) = (self.connection.take(), self.lease.take()) else { return };
         if let Some(key) = self.key
+            && let Group::Listed(index) = lease.group
             && !lease.service.is_retired()
         {
-            lease.service.pools[lease.upstream].borrow_mut().put(key, connection);
+            lease.service.pools[index].borrow_mut().put(key, connection);
         }
     }
 

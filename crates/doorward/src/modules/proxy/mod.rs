@@ -1,5 +1,7 @@
 //! `ngx_http_proxy_module`: passes requests to other servers and their answers back.
 
+mod attempt;
+mod bind;
 mod body;
 mod pass;
 mod request;
@@ -64,8 +66,14 @@ settings! {
         next_upstream_timeout: u64 = 0;
         /// Whether TCP keepalive is on for connections to servers.
         socket_keepalive: bool = false;
-        /// Bytes per second of an answer; 0 for no limit.
-        limit_rate: u64 = 0;
+        /// Bytes per second of an answer; 0 or none for no limit.
+        limit_rate: Option<Template> = None;
+        /// Where connections come from.
+        bind: bind::Bind = bind::Bind::Off;
+        /// The receive buffer of connections; 0 leaves it to the system.
+        socket_rcvbuf: u64 = 0;
+        /// The send buffer of connections; 0 leaves it to the system.
+        socket_sndbuf: u64 = 0;
         /// Whether trailers are passed on.
         pass_trailers: bool = false;
         /// Whether ranges are served of answers that do not offer them.
@@ -207,7 +215,20 @@ pub static MODULE: Module = Module {
         /// TCP keepalive on connections to servers.
         "proxy_socket_keepalive" in [HTTP SERVER LOCATION] (Flag) = "off" => |c, _, n| once(&mut c.socket_keepalive, n.flag(0)?, n);
         /// Limits the rate at which an answer is read.
-        "proxy_limit_rate" in [HTTP SERVER LOCATION] (Size) = "0" => |c, _, n| once(&mut c.limit_rate, n.size(0)?, n);
+        "proxy_limit_rate" in [HTTP SERVER LOCATION] (Text("rate")) = "0" => |c, cx, n| {
+            let rate = Template::compile(n.word(0)?, &mut cx.variables)?;
+            let unlimited = rate.as_literal().is_some() && n.size(0)? == 0;
+            once(&mut c.limit_rate, (!unlimited).then_some(rate), n)
+        };
+        /// The local address that connections to servers come from; `transparent` allows other machines' addresses.
+        "proxy_bind" in [HTTP SERVER LOCATION] (Text("address | off"), Optional(&Text("transparent"))) = "" => |c, cx, n| {
+            let bind = bind::Bind::compile(n, cx)?;
+            once(&mut c.bind, bind, n)
+        };
+        /// The receive buffer of connections to servers; 0 leaves it to the system.
+        "proxy_socket_rcvbuf" in [HTTP SERVER LOCATION] (Size) = "0" => |c, _, n| once(&mut c.socket_rcvbuf, n.size(0)?, n);
+        /// The send buffer of connections to servers; 0 leaves it to the system.
+        "proxy_socket_sndbuf" in [HTTP SERVER LOCATION] (Size) = "0" => |c, _, n| once(&mut c.socket_sndbuf, n.size(0)?, n);
         /// Passes trailers on.
         "proxy_pass_trailers" in [HTTP SERVER LOCATION] (Flag) = "off" => |c, _, n| once(&mut c.pass_trailers, n.flag(0)?, n);
         /// Serves ranges of answers that do not offer them.
@@ -313,9 +334,6 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
         && !fixed.uri.is_empty()
     {
         return Err(Diagnostic::at(fixed.span, NO_URI_PART));
-    }
-    if plan.core.name.ends_with(b"/") && plan.core.alias_prefix.is_some() {
-        plan.core.auto_redirect = true;
     }
     let request = request::Fields::new(&lists.set_header, &values, cx)?;
     let hidden = response::Hidden::new(

@@ -1,27 +1,44 @@
 //! Where `proxy_pass` leads: a server or group known from the start, or one that variables name.
 
-use conf::{Diagnostic, Node, Span};
+use std::sync::Arc;
 
+use conf::{Diagnostic, Node, Span};
+use net::Address;
+
+use super::Proxy;
 use crate::compile::Compiler;
-use crate::modules::upstream::{Scheme, Target};
+use crate::config::Config;
+use crate::exchange::Exchange;
+use crate::log::Level;
+use crate::modules::upstream::{Scheme, Target, Upstream};
+use crate::run::Stop;
 use crate::variables::Template;
 
 /// Where requests go.
 #[derive(Clone)]
 pub enum Destination {
     /// Always the same server or group.
-    Fixed(Fixed),
+    Fixed(Arc<Fixed>),
     /// What the variables say in each request.
     Variable(Template),
 }
 
+/// A group of servers, for the length of a request.
+#[derive(Clone)]
+pub enum Group {
+    /// One of the configuration's, by its number.
+    Listed(usize),
+    /// Addresses that only this request named.
+    Own(Arc<Upstream>),
+}
+
 /// A server or group known from the start.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fixed {
     /// How it is spoken to.
     pub scheme: Scheme,
-    /// The group's number.
-    pub upstream: usize,
+    /// The servers.
+    pub group: Group,
     /// The default `Host` field.
     pub authority: Vec<u8>,
     /// `$proxy_port`.
@@ -54,14 +71,79 @@ impl Destination {
         if uri.starts_with(b"?") {
             uri.insert(0, b'/');
         }
-        Ok(Destination::Fixed(Fixed {
+        Ok(Destination::Fixed(Arc::new(Fixed {
             scheme,
-            upstream: cx.upstreams.of_target(&target, scheme, word.span),
+            group: Group::Listed(cx.upstreams.of_target(&target, scheme, word.span)),
             authority: target.authority(scheme).into_bytes(),
             port: target.port.unwrap_or(scheme.port()).to_string(),
             uri,
             url: word.text.clone(),
             span: node.span,
-        }))
+        })))
     }
+}
+
+impl Group {
+    /// The servers.
+    pub fn upstream<'a>(&'a self, config: &'a Config) -> &'a Upstream {
+        match self {
+            Group::Listed(index) => &config.upstreams[*index],
+            Group::Own(upstream) => upstream,
+        }
+    }
+}
+
+impl Proxy {
+    /// Where this request goes.
+    pub(super) async fn resolve(&self, ex: &Exchange<'_>) -> Result<Arc<Fixed>, Stop> {
+        match &self.destination {
+            Destination::Fixed(fixed) => Ok(fixed.clone()),
+            Destination::Variable(template) => named(ex, &template.eval(ex)).await.map(Arc::new),
+        }
+    }
+}
+
+/// What a URL made of variables leads to: a group of that name, or an address.
+async fn named(ex: &Exchange<'_>, url: &[u8]) -> Result<Fixed, Stop> {
+    let shown = String::from_utf8_lossy(url);
+    let Some((scheme, rest)) = Scheme::split(url) else {
+        ex.log(Level::Error, format_args!("invalid URL prefix in \"{shown}\""));
+        return Err(Stop::Status(500));
+    };
+    if scheme == Scheme::Https {
+        ex.log(Level::Error, format_args!("https protocol requires TLS to upstreams in \"{shown}\""));
+        return Err(Stop::Status(500));
+    }
+    let target = match Target::parse(rest, true) {
+        Ok(target) => target,
+        Err(error) => {
+            ex.log(Level::Error, format_args!("{error} in upstream \"{shown}\""));
+            return Err(Stop::Status(500));
+        }
+    };
+    let mut uri = target.uri.clone();
+    if uri.starts_with(b"?") {
+        uri.insert(0, b'/');
+    }
+    let group = match (ex.visit.config.find_upstream(&target), target.literal(scheme.port())) {
+        (Some(listed), _) => Group::Listed(listed),
+        (None, Some(address)) => own(vec![address]),
+        (None, None) => {
+            ex.log(Level::Error, format_args!("no resolver defined to resolve {}", target.host));
+            return Err(Stop::Status(502));
+        }
+    };
+    Ok(Fixed {
+        scheme,
+        group,
+        authority: target.authority(scheme).into_bytes(),
+        port: target.port.unwrap_or(scheme.port()).to_string(),
+        uri,
+        url: Vec::new(),
+        span: Span::default(),
+    })
+}
+
+fn own(addresses: Vec<Address>) -> Group {
+    Group::Own(Arc::new(Upstream::of_addresses(addresses)))
 }

@@ -6,6 +6,7 @@ use conf::Diagnostic;
 use wire::Name;
 use wire::h1::Method;
 
+use super::pass::Fixed;
 use super::{Proxy, ProxyValues};
 use crate::compile::Compiler;
 use crate::deliver::itoa;
@@ -209,6 +210,18 @@ pub(super) const VARIABLES: &[Row] = &[
         ex.with_remote(|address| out.extend_from_slice(address.ip_text().as_bytes()));
         true
     }),
+    Row::fresh("proxy_host", |ex, out| passed_to(ex, out, |fixed| &fixed.authority)),
+    Row::fresh("proxy_port", |ex, out| passed_to(ex, out, |fixed| fixed.port.as_bytes())),
     Row::fresh("proxy_internal_body_length", |_, _| false),
     Row::fresh("proxy_internal_chunked", |_, _| false),
 ];
+
+fn passed_to(ex: &Exchange<'_>, out: &mut Vec<u8>, part: impl Fn(&Fixed) -> &[u8]) -> bool {
+    match &ex.upstream.passed_to {
+        Some(fixed) => {
+            out.extend_from_slice(part(fixed));
+            true
+        }
+        None => false,
+    }
+}

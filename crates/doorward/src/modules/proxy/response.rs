@@ -2,11 +2,19 @@
 
 use std::collections::HashSet;
 
+use net::pool::Pooled;
 use wire::Name;
-use wire::h1::ResponseHead;
+use wire::h1::{Method, ResponseHead};
 
-use super::Proxy;
+use super::attempt::Question;
+use super::body::{Lease, Pace, RateLimit, UpstreamBody};
+use super::{Proxy, Tunnel};
+use crate::body::Body;
+use crate::error_pages::split_args;
 use crate::exchange::Exchange;
+use crate::log::Level;
+use crate::run::Stop;
+use crate::worker::PoolKey;
 
 /// Fields of answers that the client does not see.
 pub struct Hidden {
@@ -61,9 +69,147 @@ impl Hidden {
     }
 }
 
+/// A head that a server answered, with what came behind it.
+pub(super) struct Answer {
+    pub connection: Pooled,
+    pub lease: Lease,
+    pub key: Option<PoolKey>,
+    pub bytes: Vec<u8>,
+}
+
 impl Proxy {
+    /// Takes an answer as this request's own, unless its fields or this server's settings send it elsewhere.
+    pub(super) async fn accept(
+        &self,
+        ex: &mut Exchange<'_>,
+        question: &Question<'_>,
+        head: &ResponseHead,
+        answer: Answer,
+    ) -> Result<Body, Stop> {
+        let Answer { connection, lease, key, mut bytes } = answer;
+        let visit = ex.visit;
+        let head_len = (head.head_len as usize).min(bytes.len());
+        let mut raw = Vec::new();
+        if head_len < bytes.len() {
+            raw = visit.worker.buffers.take(bytes.len() - head_len);
+            raw.extend_from_slice(&bytes[head_len..]);
+            bytes.truncate(head_len);
+        }
+        let trailers = self.values.pass_trailers.then_some(self.values.buffer_size as usize);
+        let decoder = head.body(question.is_head, trailers);
+        self.take_head(ex, head, bytes);
+        if head.upgrade && ex.request_field(Name::Upgrade).is_some() {
+            return self.switch(ex, connection, lease, raw);
+        }
+        let received = (head_len + raw.len()) as u64;
+        let limit = self.values.limit_rate.as_ref().and_then(|rate| conf::value::size(&rate.eval(ex)));
+        let limit = limit.filter(|rate| *rate > 0).map(|rate| RateLimit::new(rate, received));
+        let pace = Pace {
+            read_timeout: self.values.read_timeout,
+            ignore_client_abort: self.values.ignore_client_abort,
+            limit,
+        };
+        let body = UpstreamBody::new(connection, lease, key, decoder, raw, pace);
+        let mut body = Box::new(body);
+        body.settle(ex);
+        if let Some(stop) = self.elsewhere(ex) {
+            body.discard(ex).await;
+            ex.upstream.next_handler();
+            return Err(stop);
+        }
+        Ok(Body::Upstream(body))
+    }
+
+    /// The server has changed the protocol as the client asked for it.
+    fn switch(
+        &self,
+        ex: &mut Exchange<'_>,
+        connection: Pooled,
+        lease: Lease,
+        ahead: Vec<u8>,
+    ) -> Result<Body, Stop> {
+        if !ex.is_main() {
+            ex.log(Level::Error, format_args!("connection upgrade in subrequest"));
+            return Err(Stop::Status(502));
+        }
+        let (read_timeout, send_timeout) = (self.values.read_timeout, self.values.send_timeout);
+        Ok(Body::Tunnel(Box::new(Tunnel::new(connection, lease, ahead, read_timeout, send_timeout))))
+    }
+
+    /// `X-Accel-Redirect`, and `proxy_intercept_errors` where there is a page for the status.
+    fn elsewhere(&self, ex: &mut Exchange<'_>) -> Option<Stop> {
+        if !self.ignores(b"x-accel-redirect")
+            && ex.is_main()
+            && let Some(target) = ex.response.fields.upstream_value(Name::XAccelRedirect)
+        {
+            let target = target.to_vec();
+            self.keep_fields_for_redirect(ex);
+            if target.starts_with(b"@") {
+                return Some(Stop::Named(target));
+            }
+            let mut decoded = Vec::new();
+            let Ok(args) = wire::uri::unsafe_uri(&target, &mut decoded) else {
+                return Some(Stop::Status(404));
+            };
+            let args = args.map(<[u8]>::to_vec);
+            split_args(&decoded, ex);
+            ex.uri = decoded;
+            ex.args = args.unwrap_or_default();
+            if ex.method != Method::Head {
+                ex.method = Method::Get;
+            }
+            return Some(Stop::Redirect);
+        }
+        let status = ex.response.status;
+        if self.values.intercept_errors
+            && status >= 300
+            && ex.plan.core.error_pages.find(status).is_some()
+            && !ex.error_page
+        {
+            let challenges: Vec<Vec<u8>> = ex
+                .response
+                .fields
+                .visible()
+                .filter(|(id, ..)| status == 401 && *id == Name::WwwAuthenticate)
+                .map(|(_, _, value)| value.to_vec())
+                .collect();
+            ex.response.fields.hide_upstream();
+            for challenge in challenges {
+                ex.response.fields.add("WWW-Authenticate", &challenge);
+            }
+            ex.response.content_length = None;
+            ex.response.last_modified = None;
+            return Some(Stop::Status(status));
+        }
+        None
+    }
+
+    /// An internal redirect keeps of the answer what describes the response rather than the redirect.
+    fn keep_fields_for_redirect(&self, ex: &mut Exchange<'_>) {
+        const KEPT: [Name; 6] = [
+            Name::SetCookie,
+            Name::ContentType,
+            Name::CacheControl,
+            Name::Expires,
+            Name::AcceptRanges,
+            Name::ContentDisposition,
+        ];
+        let fields = &mut ex.response.fields;
+        let kept: Vec<(Vec<u8>, Vec<u8>)> = fields
+            .visible()
+            .filter(|(id, ..)| KEPT.contains(id))
+            .map(|(_, name, value)| (name.to_vec(), value.to_vec()))
+            .collect();
+        fields.hide_upstream();
+        for (name, value) in kept {
+            fields.add_bytes(&name, &value);
+        }
+        ex.response.content_length = None;
+        ex.response.last_modified = None;
+        ex.response.status = 0;
+    }
     /// Takes the head of an answer as the exchange's own; `bytes` start with it.
-    pub(super) fn take_head(&self, ex: &mut Exchange<'_>, head: &ResponseHead, bytes: Vec<u8>) {
+    fn take_head(&self, ex: &mut Exchange<'_>, head: &ResponseHead, bytes: Vec<u8>) {
         let response = &mut ex.response;
         response.fields.adopt(bytes, &head.fields);
         response.status = head.status;

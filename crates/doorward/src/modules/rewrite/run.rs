@@ -4,6 +4,7 @@ use super::{Program, Rewrite, Step, Then};
 use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::log::Level;
+use crate::modules::static_files::{media_type, set_content_type};
 use crate::run::Stop;
 use crate::variables::Template;
 
@@ -154,8 +155,7 @@ fn answer(ex: &mut Exchange<'_>, status: u16, text: Option<&Template>) -> Stop {
     }
     ex.response.status = status;
     ex.response.content_length = Some(value.len() as u64);
-    let default_type = ex.plan.core.default_type.clone();
-    crate::modules::static_files::set_content_type(ex, &default_type);
+    set_content_type(ex, media_type(ex));
     Stop::Done(if value.is_empty() { Body::Empty } else { Body::Bytes(value) })
 }
 

@@ -1,14 +1,17 @@
 //! What was tried at upstreams on behalf of a request, as logs and variables show it.
 
+use std::sync::Arc;
+
 use crate::deliver::itoa;
 use crate::exchange::Exchange;
+use crate::modules::proxy::Fixed;
 use crate::variables::Row;
 
 /// One attempt at one server.
 #[derive(Clone, Debug, Default)]
 pub struct Attempt {
     /// The server's address.
-    pub address: String,
+    pub address: Arc<str>,
     /// The status it answered, or that stands for its failure.
     pub status: u16,
     /// Milliseconds until it was connected.
@@ -34,21 +37,19 @@ pub struct Attempt {
 pub struct Attempts {
     list: Vec<Attempt>,
     url: Option<String>,
-    /// The default `Host` of the request to the upstream (`$proxy_host`).
-    pub proxy_host: Vec<u8>,
-    /// The port of it (`$proxy_port`).
-    pub proxy_port: Vec<u8>,
+    /// Where `proxy_pass` led.
+    pub passed_to: Option<Arc<Fixed>>,
     redirected: bool,
     sent: bool,
 }
 
 impl Attempts {
     /// Begins an attempt.
-    pub fn begin(&mut self, address: &str) {
+    pub fn begin(&mut self, address: &Arc<str>) {
         let after_redirect = std::mem::take(&mut self.redirected) && !self.list.is_empty();
         self.sent = false;
         self.list.push(Attempt {
-            address: address.to_owned(),
+            address: address.clone(),
             started: net::clock::now(),
             after_redirect,
             ..Attempt::default()
@@ -130,14 +131,6 @@ pub(super) const VARIABLES: &[Row] = &[
             }
             None => false,
         }
-    }),
-    Row::fresh("proxy_host", |ex, out| {
-        out.extend_from_slice(&ex.upstream.proxy_host);
-        !ex.upstream.proxy_host.is_empty()
-    }),
-    Row::fresh("proxy_port", |ex, out| {
-        out.extend_from_slice(&ex.upstream.proxy_port);
-        !ex.upstream.proxy_port.is_empty()
     }),
 ];
 

@@ -16,7 +16,7 @@ use crate::module::{Directive, Scope, Settings};
 /// A group of servers that requests are spread over.
 pub struct Upstream {
     /// The name that `proxy_pass` uses.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its place in the configuration, for the workers' pools.
     pub index: usize,
     /// The servers: first those that are asked, then the backups.
@@ -37,7 +37,7 @@ pub struct Peer {
     /// Where it is.
     pub address: Address,
     /// As logs and `$upstream_addr` name it.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its share.
     pub weight: u32,
     /// Failures within `fail_timeout` that take it out; 0 for never.
@@ -274,7 +274,28 @@ impl Group {
         let first_backup = peers.len();
         peers.extend(backups);
         let state = Mutex::new(State::new(&peers));
-        Ok(Upstream { name: self.name, index, peers, backups: first_backup, keep_alive, state })
+        Ok(Upstream { name: self.name.into(), index, peers, backups: first_backup, keep_alive, state })
+    }
+}
+
+impl Upstream {
+    /// A group of addresses that a request named, which keeps no connections.
+    pub fn of_addresses(addresses: Vec<Address>) -> Upstream {
+        let peer = |address: Address| Peer {
+            server: address.to_string(),
+            name: address.to_string().into(),
+            address,
+            weight: 1,
+            max_fails: 1,
+            fail_timeout: 10_000,
+            max_conns: 0,
+            down: false,
+        };
+        let peers: Vec<Peer> = addresses.into_iter().map(peer).collect();
+        let keep_alive = KeepAlive { connections: 0, local: true, requests: 0, time: 0, timeout: 0 };
+        let state = Mutex::new(State::new(&peers));
+        let (name, backups) = (String::new(), peers.len());
+        Upstream { name: name.into(), index: usize::MAX, peers, backups, keep_alive, state }
     }
 }
 
@@ -282,7 +303,7 @@ impl ServerLine {
     fn peer(&self, address: Address) -> Peer {
         Peer {
             server: self.text.clone(),
-            name: address.to_string(),
+            name: address.to_string().into(),
             address,
             weight: self.weight,
             max_fails: self.max_fails,
