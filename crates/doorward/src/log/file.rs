@@ -24,6 +24,17 @@ impl LogFile {
         }
     }
 
+    /// A file that is open already: handed over by a process that may open it.
+    pub fn opened(path: PathBuf, file: File) -> LogFile {
+        LogFile { path: Some(path), file: RwLock::new(Some(file)) }
+    }
+
+    /// Lends the open file, where there is one.
+    pub fn with_file<T>(&self, lend: impl FnOnce(&File) -> T) -> Option<T> {
+        let guard = self.file.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        guard.as_ref().map(lend)
+    }
+
     /// A file that is opened for one line: its name has variables.
     pub fn at(path: &Path) -> std::io::Result<LogFile> {
         Ok(LogFile { path: Some(path.to_owned()), file: RwLock::new(Some(open(path)?)) })
@@ -80,6 +91,11 @@ impl Logs {
         });
         self.files.insert(path.to_owned(), file.clone());
         file
+    }
+
+    /// Opens a file that errors go to before a configuration is read.
+    pub fn open_first(path: &Path) -> std::io::Result<Arc<LogFile>> {
+        Ok(Arc::new(LogFile::opened(path.to_owned(), open(path)?)))
     }
 
     /// The first file that could not be opened.

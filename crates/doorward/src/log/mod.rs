@@ -93,6 +93,16 @@ impl ErrorLog {
         self.targets = targets.into();
     }
 
+    /// The first of its files, where it is one.
+    pub fn first_file(&self) -> Option<&Arc<LogFile>> {
+        self.targets.iter().map(|(_, file)| file).find(|file| file.path().is_some())
+    }
+
+    /// Whether all that is written goes to the standard error output.
+    pub fn is_stderr(&self) -> bool {
+        self.targets.iter().all(|(_, file)| file.path().is_none())
+    }
+
     /// Whether anyone wants messages of that level.
     pub fn wants(&self, level: Level) -> bool {
         level <= self.most && !self.targets.is_empty()
@@ -136,6 +146,17 @@ impl ErrorLog {
                 file.write(line.as_bytes());
             }
         }
+    }
+}
+
+/// Why a call failed as nginx writes it: `2: No such file or directory`.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match error.raw_os_error() {
+        Some(code) => {
+            format!("{code}: {}", text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text))
+        }
+        None => text,
     }
 }
 
