@@ -8,8 +8,10 @@ use nix::sys::signal::{self, SigSet};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{
-    Group, User, chown, dup2_stderr, dup2_stdin, dup2_stdout, geteuid, initgroups, setgid, setsid, setuid,
+    Group, User, chown, dup2_stderr, dup2_stdin, dup2_stdout, geteuid, gettid, initgroups, setgid, setsid,
+    setuid,
 };
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -23,7 +25,7 @@ pub use nix::unistd::{Pid, Uid};
 /// Leaves the terminal as nginx does: a new process in a session of its own, with standard input and output at
 /// `/dev/null` and a umask of 0. The calling process exits with 0; the new one returns. Needs a single thread.
 pub fn daemonize() -> io::Result<()> {
-    if sys::fork()?.is_some() {
+    if fork()?.is_some() {
         std::process::exit(0);
     }
     setsid()?;
@@ -39,7 +41,7 @@ pub fn daemonize() -> io::Result<()> {
 /// The calling process must have a single thread, which is looked up in `/proc` and refused with an error otherwise.
 /// The worker inherits blocked signals: see [`Signals::unblock`].
 pub fn fork_worker(run: impl FnOnce() -> i32) -> io::Result<Pid> {
-    if let Some(worker) = sys::fork()? {
+    if let Some(worker) = fork()? {
         return Ok(worker);
     }
     let code = catch_unwind(AssertUnwindSafe(run)).unwrap_or(101);
@@ -49,7 +51,11 @@ pub fn fork_worker(run: impl FnOnce() -> i32) -> io::Result<Pid> {
 /// Splits the process in two: the new one's id in the calling process, `None` in the new one. Needs a single thread, as
 /// [`fork_worker`] does, and is for a caller who returns to its own beginning in the new process.
 pub fn fork() -> io::Result<Option<Pid>> {
-    sys::fork()
+    let forked = sys::fork()?;
+    if forked.is_none() {
+        THREAD_ID.set(gettid().as_raw());
+    }
+    Ok(forked)
 }
 
 /// The process that started this one; 1, or that of a reaper, once it is gone.
@@ -67,12 +73,13 @@ pub fn give_to(path: &Path, user: Uid) -> io::Result<()> {
     Ok(chown(path, Some(user), None)?)
 }
 
+thread_local! {
+    static THREAD_ID: Cell<i32> = Cell::new(gettid().as_raw());
+}
+
 /// The system's number of this thread, as error logs show it.
 pub fn thread_id() -> i32 {
-    thread_local! {
-        static ID: i32 = nix::unistd::gettid().as_raw();
-    }
-    ID.with(|id| *id)
+    THREAD_ID.get()
 }
 
 /// How a child ended.

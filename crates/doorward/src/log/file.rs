@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -60,7 +61,8 @@ impl LogFile {
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    // A daemon's umask forbids nothing.
+    OpenOptions::new().append(true).create(true).mode(0o644).open(path)
 }
 
 /// The log files of a configuration while it is compiled.

@@ -149,17 +149,6 @@ impl ErrorLog {
     }
 }
 
-/// Why a call failed as nginx writes it: `2: No such file or directory`.
-pub fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match error.raw_os_error() {
-        Some(code) => {
-            format!("{code}: {}", text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text))
-        }
-        None => text,
-    }
-}
-
 fn context(ex: &Exchange<'_>) -> String {
     let mut text = beginning(ex.visit);
     if !ex.is_main() {

@@ -9,7 +9,7 @@ use net::process::{Uid, find_user, give_to};
 
 use super::say::Complaints;
 use crate::config::Config;
-use crate::log::{Level, reason};
+use crate::log::{Level, system_error};
 
 /// The user of the worker process, where the master is root.
 pub fn owner(config: &Config) -> Option<Uid> {
@@ -23,7 +23,7 @@ pub fn make(config: &Config, log: &Complaints<'_>) -> bool {
     config.folders.iter().all(|folder| {
         let shown = folder.display();
         let complain = |call: &str, error: &io::Error| {
-            log.say(Level::Emerg, &format!("{call} \"{shown}\" failed ({})", reason(error)));
+            log.say(Level::Emerg, &format!("{call} \"{shown}\" failed {}", system_error(error)));
             false
         };
         match DirBuilder::new().mode(0o700).create(folder) {
@@ -45,8 +45,8 @@ pub fn reopen_logs(config: &Config) {
         let reopened = log.reopen().map_err(|error| ("open()", error));
         let given = reopened.and_then(|()| owner.map_or(Ok(()), |owner| give(path, owner, 0o600)));
         if let Err((call, error)) = given {
-            let (path, why) = (path.display(), reason(&error));
-            config.error_log.write(Level::Emerg, format_args!("{call} \"{path}\" failed ({why})"));
+            let (path, why) = (path.display(), system_error(&error));
+            config.error_log.write(Level::Emerg, format_args!("{call} \"{path}\" failed {why}"));
         }
     }
 }

@@ -10,14 +10,14 @@ use conf::{Diagnostic, Severity, Sources, Tree};
 use net::process::{Pid, Signal};
 
 use super::flags::{Flags, Order};
+use super::folders;
 use super::record::Record;
 use super::say::{Complaints, say};
 use super::serve;
 use super::sockets::{self, Sockets};
-use super::folders;
 use crate::compile::{Paths, compile};
 use crate::config::Config;
-use crate::log::{ErrorLog, Level, LogFile, Logs, reason};
+use crate::log::{ErrorLog, Level, LogFile, Logs, system_error};
 use crate::zone::Zones;
 
 /// A configuration that compiled.
@@ -80,8 +80,8 @@ pub fn first_log(flags: &Flags) -> ErrorLog {
     match Logs::open_first(&path) {
         Ok(file) => ErrorLog::file(file, Level::Notice),
         Err(error) => {
-            let (path, why) = (path.display(), reason(&error));
-            say!("nginx: [alert] could not open error log file: open() \"{path}\" failed ({why})");
+            let (path, why) = (path.display(), system_error(&error));
+            say!("nginx: [alert] could not open error log file: open() \"{path}\" failed {why}");
             ErrorLog::default()
         }
     }
@@ -220,7 +220,8 @@ pub fn send_signal(flags: &Flags, order: Order) -> ExitCode {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
-            complaints.say(Level::Error, &format!("open() \"{}\" failed ({})", path.display(), reason(&error)));
+            complaints
+                .say(Level::Error, &format!("open() \"{}\" failed {}", path.display(), system_error(&error)));
             return ExitCode::FAILURE;
         }
     };
@@ -232,7 +233,10 @@ pub fn send_signal(flags: &Flags, order: Order) -> ExitCode {
     match net::process::kill(Pid::from_raw(pid), signal) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complaints.say(Level::Alert, &format!("kill({pid}, {}) failed ({})", signal as i32, reason(&error)));
+            complaints.say(
+                Level::Alert,
+                &format!("kill({pid}, {}) failed {}", signal as i32, system_error(&error)),
+            );
             ExitCode::FAILURE
         }
     }

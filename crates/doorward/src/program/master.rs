@@ -20,7 +20,7 @@ use super::serve::{self, Origin, Start};
 use super::sockets::{self, Sockets};
 use super::{folders, upgrade};
 use crate::config::Config;
-use crate::log::{Level, reason};
+use crate::log::{Level, system_error};
 use crate::zone::Zones;
 
 /// After a fast end was asked for, the worker process is killed when so much time is over (nginx's).
@@ -163,7 +163,10 @@ impl Master {
         match forked {
             Ok(forked) => Some(forked),
             Err(error) => {
-                self.log(Level::Alert, &format!("fork() failed while spawning \"worker process\" ({})", reason(&error)));
+                self.log(
+                    Level::Alert,
+                    &format!("fork() failed while spawning \"worker process\" {}", system_error(&error)),
+                );
                 self.brake.ended();
                 None
             }
@@ -248,7 +251,10 @@ impl Master {
             if is_successor {
                 self.successor = None;
                 if let Err(error) = self.pid_file.restore() {
-                    self.log(Level::Alert, &format!("rename() of the pid file failed ({})", reason(&error)));
+                    self.log(
+                        Level::Alert,
+                        &format!("rename() of the pid file failed {}", system_error(&error)),
+                    );
                 }
                 // The rollback is complete: whoever was told to stop accepting goes on.
                 self.wanted = self.ending.is_none();
@@ -257,9 +263,6 @@ impl Master {
                 self.brake.ended();
                 // What kept it from serving would keep the next one, too.
                 self.wanted &= !fatal;
-                if fatal && self.successor.is_none() {
-                    self.ending.get_or_insert(Ending::Graceful);
-                }
             } else {
                 self.leaving.retain(|child| child.pid != pid);
             }
@@ -293,7 +296,7 @@ impl Master {
 
     /// A worker process that does not listen to its master is left to itself; the next one has all that was to be said.
     fn replace_worker(&mut self, error: &std::io::Error) {
-        self.log(Level::Alert, &format!("sendmsg() to the worker process failed ({})", reason(error)));
+        self.log(Level::Alert, &format!("sendmsg() to the worker process failed {}", system_error(error)));
         if let Some(worker) = self.worker.take() {
             let _ = process::kill(worker.pid, Signal::SIGQUIT);
             self.leaving.push(worker);

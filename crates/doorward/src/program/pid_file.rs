@@ -1,8 +1,11 @@
 //! The file that says which process to send signals to.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::log::{ErrorLog, Level, reason};
+use crate::log::{ErrorLog, Level, system_error};
 
 /// A pid file that this process wrote.
 pub struct PidFile {
@@ -14,8 +17,15 @@ pub struct PidFile {
 impl PidFile {
     /// Writes this process's id.
     pub fn write(path: &Path) -> Result<PidFile, String> {
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .map_err(|error| format!("open() \"{}\" failed ({})", path.display(), reason(&error)))?;
+        // A daemon's umask forbids nothing.
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .open(path)
+            .and_then(|mut file| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
+            .map_err(|error| format!("open() \"{}\" failed {}", path.display(), system_error(&error)))?;
         Ok(PidFile { path: path.to_owned(), is_old: false })
     }
 
@@ -52,7 +62,11 @@ impl PidFile {
     /// Takes the file away at the end.
     pub fn remove(&self) {
         // Someone may have been quicker; there is nothing left to do about it.
-        let _ = if self.is_old { std::fs::remove_file(self.old_name()) } else { std::fs::remove_file(&self.path) };
+        let _ = if self.is_old {
+            std::fs::remove_file(self.old_name())
+        } else {
+            std::fs::remove_file(&self.path)
+        };
     }
 
     fn old_name(&self) -> PathBuf {

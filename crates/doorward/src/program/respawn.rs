@@ -25,7 +25,8 @@ impl Brake {
     /// It has ended.
     pub fn ended(&mut self) {
         let lived = self.started.map_or(LIFE, |started| started.elapsed());
-        self.pause = if lived >= LIFE { Duration::ZERO } else { (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE) };
+        self.pause =
+            if lived >= LIFE { Duration::ZERO } else { (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE) };
         self.until = Some(Instant::now() + self.pause);
     }
 

@@ -17,7 +17,7 @@ use super::say::Complaints;
 use super::sockets::{self, Sockets};
 use super::{folders, serving};
 use crate::config::Config;
-use crate::log::{Level, reason};
+use crate::log::{Level, system_error};
 use crate::zone::Zones;
 
 /// The signals that the program obeys.
@@ -86,7 +86,7 @@ pub fn run(flags: Flags) -> ExitCode {
     let mut origin = Origin { in_background: daemon || is_upgrade, is_upgrade, parent: parent() };
     if daemon {
         if let Err(error) = net::process::daemonize() {
-            aloud.say(Level::Emerg, &format!("fork() failed ({})", reason(&error)));
+            aloud.say(Level::Emerg, &format!("fork() failed {}", system_error(&error)));
             return ExitCode::FAILURE;
         }
         // Who started the program has ended.
@@ -95,7 +95,7 @@ pub fn run(flags: Flags) -> ExitCode {
     let signals = match Signals::block(SIGNALS) {
         Ok(signals) => signals,
         Err(error) => {
-            aloud.say(Level::Emerg, &format!("sigprocmask() failed ({})", reason(&error)));
+            aloud.say(Level::Emerg, &format!("sigprocmask() failed {}", system_error(&error)));
             return ExitCode::FAILURE;
         }
     };

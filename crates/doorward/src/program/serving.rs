@@ -18,7 +18,7 @@ use super::sockets::{self, Sockets};
 use super::workers::Workers;
 use super::{folders, load};
 use crate::config::Config;
-use crate::log::{Level, LogFile, reason};
+use crate::log::{Level, LogFile, system_error};
 use crate::zone::Zones;
 
 /// The worker process cannot serve, and the next one could not either (nginx's number).
@@ -47,6 +47,8 @@ struct Serving {
     /// Earlier configurations, of which some connections may still be left.
     past: Vec<Weak<Config>>,
     in_background: bool,
+    /// Whether the end has begun.
+    ending: bool,
     /// Where the only process of the program keeps what a master would.
     sockets: Option<Sockets>,
 }
@@ -67,10 +69,11 @@ pub fn run_worker(duty: Duty) -> ExitCode {
     match started {
         Ok(workers) => {
             let past = Vec::new();
-            Serving { flags, config, zones, workers, past, in_background, sockets: None }.run(&inbox)
+            Serving { flags, config, zones, workers, past, in_background, ending: false, sockets: None }
+                .run(&inbox)
         }
         Err(error) => {
-            log.write(Level::Alert, format_args!("a thread did not start ({})", reason(&error)));
+            log.write(Level::Alert, format_args!("a thread did not start {}", system_error(&error)));
             ExitCode::FAILURE
         }
     }
@@ -86,10 +89,12 @@ pub fn run_single(start: Start) -> ExitCode {
         Ok(workers) => {
             let in_background = origin.in_background;
             let (past, sockets) = (Vec::new(), Some(sockets));
-            Serving { flags, config, zones, workers, past, in_background, sockets }.run(&inbox)
+            Serving { flags, config, zones, workers, past, in_background, ending: false, sockets }.run(&inbox)
         }
         Err(error) => {
-            config.error_log.write(Level::Alert, format_args!("a thread did not start ({})", reason(&error)));
+            config
+                .error_log
+                .write(Level::Alert, format_args!("a thread did not start {}", system_error(&error)));
             ExitCode::FAILURE
         }
     };
@@ -101,16 +106,17 @@ pub fn run_single(start: Start) -> ExitCode {
 fn become_user(config: &Config) -> Result<(), String> {
     limit_open_files(config);
     let Some((user, group)) = &config.main.user else { return Ok(()) };
-    process::drop_privileges(user, group)
-        .map_err(|error| format!("setuid() and setgid() to \"{user}\" and \"{group}\" failed ({})", reason(&error)))
+    process::drop_privileges(user, group).map_err(|error| {
+        format!("setuid() and setgid() to \"{user}\" and \"{group}\" failed {}", system_error(&error))
+    })
 }
 
 fn limit_open_files(config: &Config) {
     if let Some(limit) = config.main.worker_rlimit_nofile
         && let Err(error) = process::set_open_files(limit)
     {
-        let why = reason(&error);
-        config.error_log.write(Level::Alert, format_args!("setrlimit(RLIMIT_NOFILE, {limit}) failed ({why})"));
+        let why = system_error(&error);
+        config.error_log.write(Level::Alert, format_args!("setrlimit(RLIMIT_NOFILE, {limit}) failed {why}"));
     }
 }
 
@@ -147,6 +153,7 @@ impl Serving {
             let Ok(event) = inbox.recv() else { break };
             match event {
                 Event::Signal(signal, from) => self.obey(signal, from),
+                Event::Message(Message::Reload { .. }) if self.ending => {}
                 Event::Message(Message::Reload { read, generation, sockets, logs }) => {
                     self.reload(read, generation, &sockets, logs);
                 }
@@ -191,7 +198,10 @@ impl Serving {
         let (number, name) = (signal as i32, signal.as_str());
         self.log(Level::Notice, &format!("signal {number} ({name}) received from {from}{action}"));
         match signal {
-            Signal::SIGTERM | Signal::SIGINT => self.workers.stop(),
+            Signal::SIGTERM | Signal::SIGINT => {
+                self.ending = true;
+                self.workers.stop();
+            }
             Signal::SIGQUIT => self.quit(),
             Signal::SIGWINCH if self.in_background => self.quit(),
             Signal::SIGUSR1 => {
@@ -201,12 +211,16 @@ impl Serving {
                 }
                 serve::redirect(&self.config);
             }
-            Signal::SIGHUP => self.reload_alone(),
+            Signal::SIGHUP if !self.ending => self.reload_alone(),
             _ => {}
         }
     }
 
     fn quit(&mut self) {
+        if !self.ending {
+            self.log(Level::Notice, "gracefully shutting down");
+        }
+        self.ending = true;
         self.workers.quit();
         if let Some(sockets) = &mut self.sockets {
             let sockets = std::mem::take(sockets);
@@ -215,9 +229,17 @@ impl Serving {
     }
 
     /// Serves new connections with what the master has read.
-    fn reload(&mut self, read: Read, generation: u64, sockets: &Sockets, logs: Vec<(PathBuf, std::fs::File)>) {
-        let known =
-            logs.into_iter().map(|(path, file)| (path.clone(), Arc::new(LogFile::opened(path, file)))).collect();
+    fn reload(
+        &mut self,
+        read: Read,
+        generation: u64,
+        sockets: &Sockets,
+        logs: Vec<(PathBuf, std::fs::File)>,
+    ) {
+        let known = logs
+            .into_iter()
+            .map(|(path, file)| (path.clone(), Arc::new(LogFile::opened(path, file))))
+            .collect();
         match load::load(&self.flags, &Record::played_back(read), known, &self.zones) {
             Ok(loaded) => {
                 let mut config = loaded.config;
@@ -249,7 +271,7 @@ impl Serving {
         self.config = config;
         serve::redirect(&self.config);
         if let Err(error) = self.workers.serve(self.config.clone(), sockets) {
-            self.log(Level::Alert, &format!("a thread did not start ({})", reason(&error)));
+            self.log(Level::Alert, &format!("a thread did not start {}", system_error(&error)));
         }
     }
 

@@ -10,7 +10,7 @@ use net::Address;
 
 use super::say::Complaints;
 use crate::config::{Config, Listener};
-use crate::log::{ErrorLog, Level, reason};
+use crate::log::{ErrorLog, Level, system_error};
 
 /// Listening sockets by address: one, or with `reuseport` one for each thread that serves.
 pub type Sockets = HashMap<Address, Vec<Arc<OwnedFd>>>;
@@ -29,8 +29,11 @@ pub fn open(config: &Config, known: &Sockets, log: &Complaints<'_>) -> Option<So
                 match open_one(config, listener, known.get(&listener.address)) {
                     Ok(fds) => drop(sockets.insert(listener.address.clone(), fds)),
                     Err(failed) => {
-                        let why = reason(&failed.error);
-                        log.say(Level::Emerg, &format!("{} to {} failed ({why})", failed.call, listener.address));
+                        let why = system_error(&failed.error);
+                        log.say(
+                            Level::Emerg,
+                            &format!("{} to {} failed {why}", failed.call, listener.address),
+                        );
                         if failed.error.kind() != ErrorKind::AddrInUse {
                             return None;
                         }
@@ -60,8 +63,8 @@ pub fn test(config: &Config, log: &Complaints<'_>) -> bool {
         }
         match net::listen::bind(&listener.address, &listener.options) {
             Err(failed) if failed.error.kind() != ErrorKind::AddrInUse => {
-                let why = reason(&failed.error);
-                log.say(Level::Emerg, &format!("{} to {} failed ({why})", failed.call, listener.address));
+                let why = system_error(&failed.error);
+                log.say(Level::Emerg, &format!("{} to {} failed {why}", failed.call, listener.address));
                 false
             }
             _ => true,
@@ -92,8 +95,8 @@ pub fn unlink(sockets: &Sockets, kept: &Sockets, log: &ErrorLog) {
         if let Address::Unix(path) = address
             && let Err(error) = std::fs::remove_file(path)
         {
-            let (path, why) = (path.display(), reason(&error));
-            log.write(Level::Alert, format_args!("unlink() \"{path}\" failed ({why})"));
+            let (path, why) = (path.display(), system_error(&error));
+            log.write(Level::Alert, format_args!("unlink() \"{path}\" failed {why}"));
         }
     }
 }

@@ -9,7 +9,7 @@ use net::process::Pid;
 use super::pid_file::PidFile;
 use super::say::Complaints;
 use super::sockets::Sockets;
-use crate::log::{Level, reason};
+use crate::log::{Level, system_error};
 
 /// Starts the program that stands where this one was started from, with the same command line.
 pub fn start(pid_file: &mut PidFile, sockets: &Sockets, log: &Complaints<'_>) -> Option<Pid> {
@@ -19,12 +19,12 @@ pub fn start(pid_file: &mut PidFile, sockets: &Sockets, log: &Complaints<'_>) ->
     let passed = match Passed::new(sockets.values().flatten().map(|fd| fd.as_fd()).collect()) {
         Ok(passed) => passed,
         Err(error) => {
-            log.say(Level::Emerg, &format!("fcntl() of a listening socket failed ({})", reason(&error)));
+            log.say(Level::Emerg, &format!("fcntl() of a listening socket failed {}", system_error(&error)));
             return None;
         }
     };
     if let Err(error) = pid_file.make_old() {
-        log.say(Level::Alert, &format!("rename() of the pid file failed ({})", reason(&error)));
+        log.say(Level::Alert, &format!("rename() of the pid file failed {}", system_error(&error)));
         return None;
     }
     match Command::new(program).args(arguments).env(VARIABLE, passed.variable()).spawn() {
@@ -33,9 +33,15 @@ pub fn start(pid_file: &mut PidFile, sockets: &Sockets, log: &Complaints<'_>) ->
             i32::try_from(child.id()).ok().map(Pid::from_raw)
         }
         Err(error) => {
-            log.say(Level::Alert, &format!("execve() failed while executing new binary process \"{shown}\" ({})", reason(&error)));
+            log.say(
+                Level::Alert,
+                &format!(
+                    "execve() failed while executing new binary process \"{shown}\" {}",
+                    system_error(&error)
+                ),
+            );
             if let Err(error) = pid_file.restore() {
-                log.say(Level::Alert, &format!("rename() of the pid file failed ({})", reason(&error)));
+                log.say(Level::Alert, &format!("rename() of the pid file failed {}", system_error(&error)));
             }
             None
         }

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::serving::Event;
 use super::sockets::Sockets;
 use crate::config::Config;
-use crate::log::Level;
+use crate::log::{Level, system_error};
 use crate::worker::{Counters, Service, Tenure, Worker};
 
 /// What a thread is told.
@@ -198,7 +198,8 @@ async fn obey(worker: &Rc<Worker>, mut inbox: UnboundedReceiver<Order>) {
                     shutdown_timeout: config.main.worker_shutdown_timeout,
                 };
                 let service = Rc::new(Service::new(config, tenure));
-                let new = listening.into_iter().filter_map(|(at, fd)| accept(worker, &service, at, &fd)).collect();
+                let new =
+                    listening.into_iter().filter_map(|(at, fd)| accept(worker, &service, at, &fd)).collect();
                 for task in std::mem::replace(&mut accepting, new) {
                     task.abort();
                 }
@@ -227,12 +228,13 @@ async fn obey(worker: &Rc<Worker>, mut inbox: UnboundedReceiver<Order>) {
 /// Takes connections from a socket for a configuration.
 fn accept(worker: &Rc<Worker>, service: &Rc<Service>, at: usize, fd: &OwnedFd) -> Option<JoinHandle<()>> {
     match Listener::new(fd.as_fd()) {
-        Ok(listener) => {
-            Some(tokio::task::spawn_local(worker.clone().accept(service.clone(), listener, at)))
-        }
+        Ok(listener) => Some(tokio::task::spawn_local(worker.clone().accept(service.clone(), listener, at))),
         Err(error) => {
             let log = &service.config.error_log;
-            log.write(Level::Alert, format_args!("epoll_ctl() of a listening socket failed ({error})"));
+            log.write(
+                Level::Alert,
+                format_args!("epoll_ctl() of a listening socket failed {}", system_error(&error)),
+            );
             None
         }
     }
