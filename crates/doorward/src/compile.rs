@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use conf::{Contexts, Diagnostic, Node, Table, Tree};
+use conf::{Contexts, Diagnostic, Files, Node, Table, Tree};
 
 use crate::config::Config;
 use crate::directives::Verdict;
@@ -48,6 +48,9 @@ pub struct Compiler {
     pub locations_with_upstreams: usize,
     /// Named locations of the server being finished.
     pub named: HashMap<Vec<u8>, Plan>,
+    /// Files that directives read: what is read with them only root may need to read, as a process without its rights
+    /// compiles the same.
+    pub files: Box<dyn Files>,
 }
 
 /// The folders that relative paths start from.
@@ -57,6 +60,8 @@ pub struct Paths {
     pub prefix: PathBuf,
     /// The folder of the configuration file: of `include`, password files, certificates.
     pub conf_prefix: PathBuf,
+    /// Whether the program was started by root: the user and the default port depend on it, also where root was given up.
+    pub as_root: bool,
 }
 
 impl Paths {
@@ -87,6 +92,7 @@ pub fn compile(
     paths: Paths,
     zones: Arc<Zones>,
     logs: Logs,
+    files: Box<dyn Files>,
 ) -> Result<(Config, Vec<Diagnostic>), Diagnostic> {
     let mut compiler = Compiler {
         variables: Registry::default(),
@@ -102,6 +108,7 @@ pub fn compile(
         folders: Vec::new(),
         locations_with_upstreams: 0,
         named: HashMap::new(),
+        files,
     };
     let mut main = Scope::default();
     compiler.block(&tree.nodes, Contexts::MAIN, &mut main)?;
@@ -130,7 +137,7 @@ impl Compiler {
     }
 
     fn finish(mut self, main: &mut Scope) -> Result<(Config, Vec<Diagnostic>), Diagnostic> {
-        let process = core::Main::settle(main, &self.paths);
+        let process = core::Main::settle(main, &self.paths)?;
         let error_log = core::error_log(main, &mut self.logs)?;
         let mut http = self.http.take().unwrap_or_default();
         http.inherit(main);
@@ -145,10 +152,9 @@ impl Compiler {
             listeners,
             upstreams,
             folders: self.folders,
-            log_failure: self
-                .logs
-                .failure()
-                .map(|(path, error)| format!("open() \"{}\" failed ({error})", path.display())),
+            log_failure: self.logs.failure().map(|(path, error)| {
+                format!("open() \"{}\" failed {}", path.display(), crate::log::system_error(error))
+            }),
             logs: self.logs.into_files(),
             generation: 0,
         };

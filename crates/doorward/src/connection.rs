@@ -17,7 +17,7 @@ use crate::modules::access_log;
 use crate::modules::core::{Lingering, body_allowed};
 use crate::request_body::RequestBody;
 use crate::run::{Stop, give_up, refuse, run};
-use crate::worker::{Service, Worker};
+use crate::worker::{Counted, Service, Worker};
 
 /// What comes behind a request.
 enum After {
@@ -32,17 +32,17 @@ enum After {
 }
 
 /// Serves a connection to its end.
-pub async fn serve(client: Client, service: Rc<Service>, worker: Rc<Worker>) {
+pub async fn serve(client: Client, service: &Rc<Service>, worker: &Rc<Worker>) {
     let config = &*service.config;
     let first_server = &config.servers[config.listeners[client.listener].hosts.default];
     let mut wait = first_server.core.client_header_timeout;
     let mut certain = wait;
     loop {
-        if client.unread.borrow().is_empty() && !readable(&client, &service, wait, certain).await {
+        if client.unread.borrow().is_empty() && !readable(&client, service, wait, certain).await {
             break;
         }
         // What an active request needs lives in a box of its own: an idle connection is small.
-        let after = Box::pin(request(&client, &service, &worker)).await;
+        let after = Box::pin(request(&client, service, worker)).await;
         match after {
             After::KeepAlive { timeout, least } if least > 0 || !service.is_retired() => {
                 (wait, certain) = (timeout, least.min(timeout));
@@ -52,13 +52,9 @@ pub async fn serve(client: Client, service: Rc<Service>, worker: Rc<Worker>) {
                 linger(&client, time, timeout).await;
                 break;
             }
-            After::Reset => {
-                worker.closed();
-                return client.reset();
-            }
+            After::Reset => return client.reset(),
         }
     }
-    worker.closed();
 }
 
 /// Waits for the first byte of a request, without holding a buffer for it.
@@ -121,9 +117,9 @@ async fn read_and_answer(
     let hosts = hosts_of(client, config);
     let server = &config.servers[hosts.default];
     parser.reset();
-    worker.counters.reading.fetch_add(1, Ordering::Relaxed);
+    let reading = Counted::new(&worker.counters.reading);
     let refused = read_head(client, server, head, parser, bytes, started).await;
-    worker.counters.reading.fetch_sub(1, Ordering::Relaxed);
+    drop(reading);
     let refused = match refused {
         Ok(status) => status,
         Err(after) => return after,
@@ -137,10 +133,8 @@ async fn read_and_answer(
         unread.extend_from_slice(&bytes[head_len..]);
         *client.unread.borrow_mut() = unread;
     }
-    worker.counters.writing.fetch_add(1, Ordering::Relaxed);
-    let after = answer(client, service, worker, head, bytes, started, refused).await;
-    worker.counters.writing.fetch_sub(1, Ordering::Relaxed);
-    after
+    let _writing = Counted::new(&worker.counters.writing);
+    answer(client, service, worker, head, bytes, started, refused).await
 }
 
 /// A request that is not run.

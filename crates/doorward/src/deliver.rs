@@ -1,9 +1,11 @@
 //! Writes a response to an HTTP/1 client: its head, then its body as it comes, framed so that the client sees the end.
 
+use std::io::{self, ErrorKind};
+
 use wire::Name;
 use wire::h1::Version;
 
-use crate::body::{Body, Truncated};
+use crate::body::{Body, FilePart, Truncated};
 use crate::exchange::Exchange;
 use crate::log::{Level, system_error};
 use crate::modules::core::{KeepAlive, ServerTokens};
@@ -12,6 +14,9 @@ use crate::product;
 
 /// How much of a body is taken at a time.
 const PIECE: usize = 32 << 10;
+
+/// How much of a file is sent in one call, so that other requests get their turn.
+const SENDFILE_MOST: usize = 2 << 20;
 
 /// How the end of the body is shown.
 #[derive(Clone, Copy, PartialEq)]
@@ -88,11 +93,47 @@ async fn stream(
         if more == Ok(false) || body.is_done() {
             break Ok(());
         }
+        if let Body::File(part) = body
+            && framing != Framing::Chunked
+            && rate.per_second == 0
+        {
+            match sendfile(ex, part).await {
+                Some(result) => break result,
+                None => continue,
+            }
+        }
         rate.wait(payload).await;
     };
     piece.clear();
     worker.buffers.put(piece);
     result
+}
+
+/// Sends the rest of a file without copying it through the process; `None` where the system does not do that.
+async fn sendfile(ex: &Exchange<'_>, part: &mut FilePart) -> Option<Result<(), Truncated>> {
+    let visit = ex.visit;
+    while part.length > 0 {
+        let most = usize::try_from(part.length).map_or(SENDFILE_MOST, |length| length.min(SENDFILE_MOST));
+        let file = std::os::fd::AsFd::as_fd(&*part.file);
+        match visit.client.sendfile(file, part.offset, most, ex.plan.core.send_timeout).await {
+            Ok(0) => {
+                ex.log(Level::Alert, format_args!("sendfile() reported that the file was truncated"));
+                return Some(Err(Truncated));
+            }
+            Ok(sent) => {
+                let sent = sent as u64;
+                part.offset += sent;
+                part.length -= sent;
+                visit.bytes_sent.set(visit.bytes_sent.get() + sent);
+                visit.body_bytes_sent.set(visit.body_bytes_sent.get() + sent);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+                return None;
+            }
+            Err(error) => return Some(Err(not_sent(ex, "sendfile", &error))),
+        }
+    }
+    Some(Ok(()))
 }
 
 fn last_chunk(ex: &Exchange<'_>, body: &Body, out: &mut Vec<u8>) {
@@ -120,18 +161,19 @@ async fn send(ex: &Exchange<'_>, head: &[u8], piece: &[u8], payload: u64) -> Res
             visit.body_bytes_sent.set(visit.body_bytes_sent.get() + payload);
             Ok(())
         }
-        Err(error) => {
-            if error.kind() == std::io::ErrorKind::TimedOut {
-                visit.timed_out.set(true);
-                let text = "client timed out (110: Connection timed out) while sending to client";
-                ex.log(Level::Info, format_args!("{text}"));
-            } else {
-                let error = system_error(&error);
-                ex.log(Level::Info, format_args!("writev() failed {error} while sending to client"));
-            }
-            Err(Truncated)
-        }
+        Err(error) => Err(not_sent(ex, "writev", &error)),
     }
+}
+
+fn not_sent(ex: &Exchange<'_>, call: &str, error: &io::Error) -> Truncated {
+    if error.kind() == ErrorKind::TimedOut {
+        ex.visit.timed_out.set(true);
+        let text = "client timed out (110: Connection timed out) while sending to client";
+        ex.log(Level::Info, format_args!("{text}"));
+    } else {
+        ex.log(Level::Info, format_args!("{call}() failed {} while sending to client", system_error(error)));
+    }
+    Truncated
 }
 
 /// Writes the head and decides on the framing.

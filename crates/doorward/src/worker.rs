@@ -1,9 +1,12 @@
 //! A worker: one thread with its event loop, its pools, its share of the connections.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use net::{Buffers, Listener, Pool, Timers};
 use wire::h1::{RequestHead, RequestParser, ResponseHead, ResponseParser};
@@ -11,7 +14,7 @@ use wire::h1::{RequestHead, RequestParser, ResponseHead, ResponseParser};
 use crate::client::Client;
 use crate::config::Config;
 use crate::connection;
-use crate::log::{ErrorLog, Level};
+use crate::log::{ErrorLog, Level, system_error};
 
 /// Passwords of one worker that are hashed at a time.
 const HASHING: usize = 2;
@@ -31,7 +34,8 @@ pub struct Worker {
     /// Turns at hashing passwords, which other threads do meanwhile.
     pub hashing: tokio::sync::Semaphore,
     open: Cell<usize>,
-    closed: tokio::sync::Notify,
+    /// Who waits until no connection is open.
+    drained: RefCell<Option<Waker>>,
     date: Cell<(u64, [u8; 29])>,
     /// Access log lines of this turn of the event loop.
     pub log_lines: crate::modules::access_log::Lines,
@@ -66,6 +70,8 @@ pub struct Service {
 pub struct Tenure {
     /// Whether a newer configuration has taken over, or the program is about to end.
     pub retired: AtomicBool,
+    /// Whether the time for a graceful end is over: connections are closed whatever they do.
+    pub over: AtomicBool,
     /// Whether its end is part of the program's own, and not worth a line.
     pub silent: AtomicBool,
     log: ErrorLog,
@@ -77,6 +83,7 @@ impl Tenure {
     pub fn new(config: &Config) -> Tenure {
         Tenure {
             retired: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             silent: AtomicBool::new(false),
             log: config.error_log.clone(),
             generation: config.generation,
@@ -135,7 +142,7 @@ impl Worker {
             answers: RefCell::default(),
             hashing: tokio::sync::Semaphore::new(HASHING),
             open: Cell::new(0),
-            closed: tokio::sync::Notify::new(),
+            drained: RefCell::default(),
             date: Cell::new((0, [b' '; 29])),
             log_lines: Default::default(),
         }
@@ -160,14 +167,12 @@ impl Worker {
                 Ok((stream, peer)) => {
                     let counters = &self.counters;
                     let number = counters.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-                    counters.active.fetch_add(1, Ordering::Relaxed);
-                    self.open.set(self.open.get() + 1);
                     let client = Client::new(stream, peer, number, index, self.timers.deadline());
-                    tokio::task::spawn_local(connection::serve(client, service.clone(), self.clone()));
+                    tokio::task::spawn_local(self.clone().serve(client, service.clone()));
                 }
                 Err(error) => {
                     let log = &service.config.error_log;
-                    log.write(Level::Crit, format_args!("accept4() failed ({error})"));
+                    log.write(Level::Crit, format_args!("accept4() failed {}", system_error(&error)));
                     // Out of files, most likely: others must get the chance to close some.
                     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
                 }
@@ -175,19 +180,65 @@ impl Worker {
         }
     }
 
-    /// A connection has ended.
-    pub fn closed(&self) {
-        self.counters.active.fetch_sub(1, Ordering::Relaxed);
-        self.open.set(self.open.get() - 1);
-        if self.open.get() == 0 {
-            self.closed.notify_one();
-        }
+    /// Serves a connection to its end, or until the time for a graceful end is over.
+    async fn serve(self: Rc<Self>, client: Client, service: Rc<Service>) {
+        let _open = Open::new(&self);
+        let mut served = pin!(connection::serve(client, &service, &self));
+        poll_fn(|cx| match service.tenure.over.load(Ordering::Relaxed) {
+            false => served.as_mut().poll(cx),
+            true => Poll::Ready(()),
+        })
+        .await;
     }
 
-    /// Waits until no connection is open.
-    pub async fn all_closed(&self) {
-        while self.open.get() > 0 {
-            self.closed.notified().await;
+    /// Ready when no connection is open; until then the task is woken when the last one closes.
+    pub fn poll_drained(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.open.get() == 0 {
+            return Poll::Ready(());
         }
+        *self.drained.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// An open connection in the worker's books, however it ends.
+struct Open<'w> {
+    worker: &'w Worker,
+}
+
+impl<'w> Open<'w> {
+    fn new(worker: &'w Worker) -> Open<'w> {
+        worker.counters.active.fetch_add(1, Ordering::Relaxed);
+        worker.open.set(worker.open.get() + 1);
+        Open { worker }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.worker.counters.active.fetch_sub(1, Ordering::Relaxed);
+        self.worker.open.set(self.worker.open.get() - 1);
+        if self.worker.open.get() == 0
+            && let Some(waker) = self.worker.drained.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+/// Counts one more for as long as it is there.
+pub struct Counted<'a>(&'a AtomicU64);
+
+impl<'a> Counted<'a> {
+    /// One more.
+    pub fn new(counter: &'a AtomicU64) -> Counted<'a> {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Counted(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

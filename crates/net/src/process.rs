@@ -7,19 +7,25 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{self, SigSet};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Group, User, dup2_stdin, dup2_stdout, geteuid, initgroups, setgid, setsid, setuid};
+use nix::unistd::{
+    Group, User, chown, dup2_stderr, dup2_stdin, dup2_stdout, geteuid, gettid, initgroups, setgid, setsid,
+    setuid,
+};
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::Duration;
 
 pub use nix::sys::signal::Signal;
-pub use nix::unistd::Pid;
+pub use nix::unistd::{Pid, Uid};
 
 /// Leaves the terminal as nginx does: a new process in a session of its own, with standard input and output at
 /// `/dev/null` and a umask of 0. The calling process exits with 0; the new one returns. Needs a single thread.
 pub fn daemonize() -> io::Result<()> {
-    if sys::fork()?.is_some() {
+    if fork()?.is_some() {
         std::process::exit(0);
     }
     setsid()?;
@@ -35,19 +41,45 @@ pub fn daemonize() -> io::Result<()> {
 /// The calling process must have a single thread, which is looked up in `/proc` and refused with an error otherwise.
 /// The worker inherits blocked signals: see [`Signals::unblock`].
 pub fn fork_worker(run: impl FnOnce() -> i32) -> io::Result<Pid> {
-    if let Some(worker) = sys::fork()? {
+    if let Some(worker) = fork()? {
         return Ok(worker);
     }
     let code = catch_unwind(AssertUnwindSafe(run)).unwrap_or(101);
     std::process::exit(code)
 }
 
+/// Splits the process in two: the new one's id in the calling process, `None` in the new one. Needs a single thread, as
+/// [`fork_worker`] does, and is for a caller who returns to its own beginning in the new process.
+pub fn fork() -> io::Result<Option<Pid>> {
+    let forked = sys::fork()?;
+    if forked.is_none() {
+        THREAD_ID.set(gettid().as_raw());
+    }
+    Ok(forked)
+}
+
+/// The process that started this one; 1, or that of a reaper, once it is gone.
+pub fn parent() -> Pid {
+    nix::unistd::getppid()
+}
+
+/// Sends what is written to the standard error output to a file from now on, as daemons do.
+pub fn redirect_stderr(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(dup2_stderr(file)?)
+}
+
+/// Gives a file to a user, as who a worker process will open it; its group stays.
+pub fn give_to(path: &Path, user: Uid) -> io::Result<()> {
+    Ok(chown(path, Some(user), None)?)
+}
+
+thread_local! {
+    static THREAD_ID: Cell<i32> = Cell::new(gettid().as_raw());
+}
+
 /// The system's number of this thread, as error logs show it.
 pub fn thread_id() -> i32 {
-    thread_local! {
-        static ID: i32 = nix::unistd::gettid().as_raw();
-    }
-    ID.with(|id| *id)
+    THREAD_ID.get()
 }
 
 /// How a child ended.
@@ -122,8 +154,13 @@ pub fn drop_privileges(user: &str, group: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this process may do what only root may.
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
 /// The user's number, by name.
-pub fn find_user(name: &str) -> io::Result<nix::unistd::Uid> {
+pub fn find_user(name: &str) -> io::Result<Uid> {
     let found = User::from_name(name)?;
     found.map(|user| user.uid).ok_or_else(|| missing(&format!("user \"{name}\" not found")))
 }

@@ -53,7 +53,7 @@ impl Listens {
         let mut specs = std::mem::take(&mut scope.get_mut::<Written>().specs);
         let names = scope.get_mut::<ServerSettings>().names.clone().unwrap_or_default();
         if specs.is_empty() {
-            let port = if nix::unistd::geteuid().is_root() { 80 } else { 8000 };
+            let port = if cx.paths.as_root { 80 } else { 8000 };
             let address = Address::Inet((Ipv4Addr::UNSPECIFIED, port).into());
             let listen = Listen {
                 addresses: vec![address],

@@ -20,7 +20,6 @@ pub(super) static ROWS: &[Row] = &[
     row("user", MAIN, &[Text("user"), Optional(&Text("group"))], NOT_BUILT),
     row("worker_priority", MAIN, &[Text("number")], BY_SERVICE),
     row("worker_cpu_affinity", MAIN, &[Many(&Text("cpumask"))], BY_SERVICE),
-    row("worker_rlimit_nofile", MAIN, &[Number], BY_SERVICE),
     row("worker_rlimit_core", MAIN, &[Offset], BY_SERVICE),
     row("worker_shutdown_timeout", MAIN, &[Time], NOT_BUILT),
     row("working_directory", MAIN, &[Text("directory")], BY_SERVICE),

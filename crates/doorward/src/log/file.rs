@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -22,6 +23,17 @@ impl LogFile {
             Some(file) => drop((&*file).write_all(line)),
             None => drop(std::io::stderr().write_all(line)),
         }
+    }
+
+    /// A file that is open already: handed over by a process that may open it.
+    pub fn opened(path: PathBuf, file: File) -> LogFile {
+        LogFile { path: Some(path), file: RwLock::new(Some(file)) }
+    }
+
+    /// Lends the open file, where there is one.
+    pub fn with_file<T>(&self, lend: impl FnOnce(&File) -> T) -> Option<T> {
+        let guard = self.file.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        guard.as_ref().map(lend)
     }
 
     /// A file that is opened for one line: its name has variables.
@@ -49,7 +61,8 @@ impl LogFile {
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    // A daemon's umask forbids nothing.
+    OpenOptions::new().append(true).create(true).mode(0o644).open(path)
 }
 
 /// The log files of a configuration while it is compiled.
@@ -80,6 +93,11 @@ impl Logs {
         });
         self.files.insert(path.to_owned(), file.clone());
         file
+    }
+
+    /// Opens a file that errors go to before a configuration is read.
+    pub fn open_first(path: &Path) -> std::io::Result<Arc<LogFile>> {
+        Ok(Arc::new(LogFile::opened(path.to_owned(), open(path)?)))
     }
 
     /// The first file that could not be opened.

@@ -93,6 +93,16 @@ impl ErrorLog {
         self.targets = targets.into();
     }
 
+    /// The first of its files, where it is one.
+    pub fn first_file(&self) -> Option<&Arc<LogFile>> {
+        self.targets.iter().map(|(_, file)| file).find(|file| file.path().is_some())
+    }
+
+    /// Whether all that is written goes to the standard error output.
+    pub fn is_stderr(&self) -> bool {
+        self.targets.iter().all(|(_, file)| file.path().is_none())
+    }
+
     /// Whether anyone wants messages of that level.
     pub fn wants(&self, level: Level) -> bool {
         level <= self.most && !self.targets.is_empty()

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
+use super::say::say;
 use crate::product;
 
 /// What the command line asks for.
@@ -21,6 +22,8 @@ pub struct Flags {
     pub globals: Vec<u8>,
     /// `-q`.
     pub quiet: bool,
+    /// Whether root has started the program.
+    pub as_root: bool,
 }
 
 /// What to do.
@@ -59,7 +62,23 @@ pub enum Order {
 impl Flags {
     /// Reads the command line.
     pub fn read() -> Result<Flags, String> {
-        Self::parse(lexopt::Parser::from_env()).map_err(|error| error.to_string())
+        Self::parse(lexopt::Parser::from_env()).map_err(|error| match error {
+            lexopt::Error::UnexpectedOption(option) => {
+                format!("invalid option: \"{}\"", option.trim_start_matches('-'))
+            }
+            lexopt::Error::UnexpectedArgument(word) => {
+                format!("invalid option: \"{}\"", word.to_string_lossy())
+            }
+            lexopt::Error::MissingValue { option: Some(option) } => {
+                let wants = match &*option {
+                    "-p" => "directory name",
+                    "-c" | "-e" => "file name",
+                    _ => "parameter",
+                };
+                format!("option \"{option}\" requires {wants}")
+            }
+            error => error.to_string(),
+        })
     }
 
     fn parse(mut parser: lexopt::Parser) -> Result<Flags, lexopt::Error> {
@@ -70,6 +89,7 @@ impl Flags {
             error_log: None,
             globals: Vec::new(),
             quiet: false,
+            as_root: net::process::is_root(),
         };
         while let Some(argument) = parser.next()? {
             match argument {
@@ -136,7 +156,7 @@ fn bytes(text: OsString) -> Vec<u8> {
 
 /// `-h`.
 pub fn print_help() {
-    print!(
+    say!(
         "doorward version: {}\n\
          Usage: doorward [-?hvVtTq] [-s signal] [-p prefix] [-e filename] [-c filename] [-g directives]\n\n\
          Options:\n\
@@ -157,7 +177,7 @@ pub fn print_help() {
 
 /// `-v`.
 pub fn print_version() {
-    eprintln!(
+    say!(
         "doorward version: {}\ncompatible with nginx version: nginx/{}",
         product::VERSION,
         product::NGINX_VERSION
@@ -166,7 +186,7 @@ pub fn print_version() {
 
 /// `-V`: what tools of nginx's ecosystem read, said as what it is: compatible with.
 pub fn print_build() {
-    eprintln!(
+    say!(
         "doorward version: {}\n\
          compatible with:\n\
          nginx version: nginx/{}\n\

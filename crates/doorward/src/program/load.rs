@@ -6,13 +6,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use conf::{Diagnostic, Files, Severity, Sources, Tree};
+use conf::{Diagnostic, Severity, Sources, Tree};
 use net::process::{Pid, Signal};
 
 use super::flags::{Flags, Order};
+use super::folders;
+use super::record::Record;
+use super::say::{Complaints, say};
+use super::serve;
+use super::sockets::{self, Sockets};
 use crate::compile::{Paths, compile};
 use crate::config::Config;
-use crate::log::{LogFile, Logs};
+use crate::log::{ErrorLog, Level, LogFile, Logs, system_error};
 use crate::zone::Zones;
 
 /// A configuration that compiled.
@@ -33,21 +38,31 @@ pub struct Failure {
     pub sources: Sources,
 }
 
-/// Reads and compiles the configuration that the flags name.
+impl Failure {
+    /// The sentence for the error log.
+    pub fn sentence(&self) -> String {
+        self.diagnostic.plain(&self.sources)
+    }
+}
+
+/// Reads and compiles the configuration that the flags name. Log files are opened unless `known_logs` has them.
 pub fn load(
     flags: &Flags,
-    files: &mut dyn Files,
+    record: &Record,
     known_logs: HashMap<PathBuf, Arc<LogFile>>,
     zones: &Arc<Zones>,
 ) -> Result<Loaded, Box<Failure>> {
     let path = flags.configuration();
     let fail = |diagnostic, sources| Box::new(Failure { diagnostic, sources });
-    let tree = conf::load_with_globals(&flags.globals, &path, files)
+    let tree = conf::load_with_globals(&flags.globals, &path, &mut record.clone())
         .map_err(|(diagnostic, sources)| fail(diagnostic, sources))?;
-    let paths =
-        Paths { prefix: flags.prefix(), conf_prefix: path.parent().map(PathBuf::from).unwrap_or_default() };
+    let paths = Paths {
+        prefix: flags.prefix(),
+        conf_prefix: path.parent().map(PathBuf::from).unwrap_or_default(),
+        as_root: flags.as_root,
+    };
     let logs = Logs::new(known_logs, flags.error_log());
-    match compile(&tree, paths, zones.clone(), logs) {
+    match compile(&tree, paths, zones.clone(), logs, Box::new(record.clone())) {
         Ok((config, warnings)) => Ok(Loaded { config, sources: tree.sources, warnings }),
         Err(diagnostic) => {
             let Tree { sources, .. } = tree;
@@ -56,46 +71,124 @@ pub fn load(
     }
 }
 
-/// Shows what is wrong or strange on the standard error output: with the source line for people, plainly for programs.
-pub fn show(diagnostic: &Diagnostic, sources: &Sources) {
+/// The log of what goes wrong before a configuration says where to log: `-e`, or what the program was built with.
+pub fn first_log(flags: &Flags) -> ErrorLog {
+    let path = flags.error_log();
+    if path.as_os_str() == "stderr" {
+        return ErrorLog::default();
+    }
+    match Logs::open_first(&path) {
+        Ok(file) => ErrorLog::file(file, Level::Notice),
+        Err(error) => {
+            let (path, why) = (path.display(), system_error(&error));
+            say!("nginx: [alert] could not open error log file: open() \"{path}\" failed {why}");
+            ErrorLog::default()
+        }
+    }
+}
+
+/// As [`load`]; what is wrong or strange is said on the standard error output and logged.
+pub fn load_aloud(
+    flags: &Flags,
+    record: &Record,
+    known_logs: HashMap<PathBuf, Arc<LogFile>>,
+    zones: &Arc<Zones>,
+    log: &ErrorLog,
+) -> Option<Loaded> {
+    match load(flags, record, known_logs, zones) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                show(warning, &loaded.sources, log);
+            }
+            Some(loaded)
+        }
+        Err(failure) => {
+            show(&failure.diagnostic, &failure.sources, log);
+            None
+        }
+    }
+}
+
+/// Shows what is wrong or strange: with the source line for people, plainly for programs and in the log.
+fn show(diagnostic: &Diagnostic, sources: &Sources, log: &ErrorLog) {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::Emerg,
+        Severity::Warning => Level::Warn,
+    };
+    let sentence = diagnostic.plain(sources);
+    if !log.is_stderr() {
+        log.write(level, format_args!("{sentence}"));
+    }
     if std::io::stderr().is_terminal() {
-        eprintln!("{}", diagnostic.rich(sources));
+        say!("{}", diagnostic.rich(sources));
         return;
     }
-    let level = match diagnostic.severity {
-        Severity::Error => "emerg",
-        Severity::Warning => "warn",
-    };
-    eprintln!("nginx: [{level}] {}", diagnostic.plain(sources));
+    say!("nginx: [{}] {sentence}", level.name());
     if let Some(remedy) = &diagnostic.remedy {
-        eprintln!("doorward: {remedy}");
+        say!("doorward: {remedy}");
     }
+}
+
+/// Reads the configuration anew for a running program and opens what it needs; what is wrong is logged by `old`.
+pub fn reload(
+    flags: &Flags,
+    record: &Record,
+    old: &Config,
+    sockets: &Sockets,
+    zones: &Arc<Zones>,
+) -> Option<(Arc<Config>, Sockets)> {
+    let log = Complaints { log: &old.error_log, aloud: false };
+    // Log files are opened anew: they may have been moved away, as before SIGUSR1.
+    let loaded = match load(flags, record, HashMap::new(), zones) {
+        Ok(loaded) => loaded,
+        Err(failure) => {
+            log.say(Level::Emerg, &failure.sentence());
+            return None;
+        }
+    };
+    for warning in &loaded.warnings {
+        log.say(Level::Warn, &warning.plain(&loaded.sources));
+    }
+    let mut config = loaded.config;
+    config.generation = old.generation + 1;
+    // As in nginx, these stay what they were: the processes are as they are.
+    config.main.daemon = old.main.daemon;
+    config.main.master_process = old.main.master_process;
+    let opened = serve::open(&config, sockets, &log)?;
+    Some((Arc::new(config), opened))
 }
 
 /// `-t` and `-T`.
 pub fn test(flags: &Flags, dump: bool) -> ExitCode {
     let path = flags.configuration();
     let shown = path.display();
-    match load(flags, &mut conf::Disk, HashMap::new(), &Arc::default()) {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                show(warning, &loaded.sources);
-            }
+    let log = first_log(flags);
+    if let Some(loaded) = load_aloud(flags, &Record::of_disk(), HashMap::new(), &Arc::default(), &log) {
+        if !flags.quiet {
+            say!("nginx: the configuration file {shown} syntax is ok");
+        }
+        if opens(&loaded.config) {
             if !flags.quiet {
-                eprintln!("nginx: the configuration file {shown} syntax is ok");
-                eprintln!("nginx: configuration file {shown} test is successful");
+                say!("nginx: configuration file {shown} test is successful");
             }
             if dump {
                 print_sources(&loaded.sources);
             }
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            show(&failure.diagnostic, &failure.sources);
-            eprintln!("nginx: configuration file {shown} test failed");
-            ExitCode::FAILURE
+            return ExitCode::SUCCESS;
         }
     }
+    say!("nginx: configuration file {shown} test failed");
+    ExitCode::FAILURE
+}
+
+/// Whether what a configuration needs can be opened.
+fn opens(config: &Config) -> bool {
+    let complaints = Complaints { log: &config.error_log, aloud: true };
+    if let Some(sentence) = &config.log_failure {
+        complaints.say(Level::Emerg, sentence);
+        return false;
+    }
+    folders::make(config, &complaints) && sockets::test(config, &complaints)
 }
 
 fn print_sources(sources: &Sources) {
@@ -118,28 +211,32 @@ pub fn send_signal(flags: &Flags, order: Order) -> ExitCode {
         Order::Reopen => Signal::SIGUSR1,
         Order::Reload => Signal::SIGHUP,
     };
-    let loaded = match load(flags, &mut conf::Disk, HashMap::new(), &Arc::default()) {
-        Ok(loaded) => loaded,
-        Err(failure) => {
-            show(&failure.diagnostic, &failure.sources);
+    let log = first_log(flags);
+    let Some(loaded) = load_aloud(flags, &Record::of_disk(), HashMap::new(), &Arc::default(), &log) else {
+        return ExitCode::FAILURE;
+    };
+    let complaints = Complaints { log: &loaded.config.error_log, aloud: true };
+    let path = &loaded.config.main.pid;
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            complaints
+                .say(Level::Error, &format!("open() \"{}\" failed {}", path.display(), system_error(&error)));
             return ExitCode::FAILURE;
         }
     };
-    let path = &loaded.config.main.pid;
-    let pid = std::fs::read_to_string(path)
-        .map_err(|error| format!("open() \"{}\" failed ({error})", path.display()));
-    let pid = pid.and_then(|text| {
-        let pid = text.trim().parse::<i32>().ok().filter(|pid| *pid > 0);
-        pid.ok_or_else(|| format!("invalid PID number \"{}\" in \"{}\"", text.trim(), path.display()))
-    });
-    let sent = pid.and_then(|pid| {
-        net::process::kill(Pid::from_raw(pid), signal)
-            .map_err(|error| format!("kill({pid}) failed ({error})"))
-    });
-    match sent {
+    let text = text.trim_end();
+    let Some(pid) = text.parse::<i32>().ok().filter(|pid| *pid > 0) else {
+        complaints.say(Level::Error, &format!("invalid PID number \"{text}\" in \"{}\"", path.display()));
+        return ExitCode::FAILURE;
+    };
+    match net::process::kill(Pid::from_raw(pid), signal) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => {
-            eprintln!("nginx: [error] {sentence}");
+        Err(error) => {
+            complaints.say(
+                Level::Alert,
+                &format!("kill({pid}, {}) failed {}", signal as i32, system_error(&error)),
+            );
             ExitCode::FAILURE
         }
     }

@@ -1,22 +1,31 @@
 //! The program: its flags, its processes, its signals.
 
 mod flags;
+mod folders;
 mod load;
 mod master;
+mod parcel;
 mod pid_file;
+mod record;
+mod respawn;
+mod say;
 mod serve;
+mod serving;
+mod sockets;
+mod upgrade;
 mod workers;
 
 use std::process::ExitCode;
 
 use flags::{Action, Flags};
+use say::say;
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     let flags = match Flags::read() {
         Ok(flags) => flags,
         Err(sentence) => {
-            eprintln!("doorward: {sentence}");
+            say!("nginx: {sentence}");
             return ExitCode::FAILURE;
         }
     };
@@ -26,12 +35,7 @@ pub fn main() -> ExitCode {
         Action::Configuration => flags::print_build(),
         Action::Test { dump } => return load::test(&flags, dump),
         Action::Signal(signal) => return load::send_signal(&flags, signal),
-        Action::Serve => return serve::run(&flags),
+        Action::Serve => return serve::run(flags),
     }
     ExitCode::SUCCESS
-}
-
-/// Whether another program of this kind started this one to take its place: then it is in the background already.
-fn is_upgrade() -> bool {
-    std::env::var_os(net::inherited::VARIABLE).is_some()
 }

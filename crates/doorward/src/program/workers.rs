@@ -1,26 +1,30 @@
 //! The threads that serve, and what they are told: a new configuration, to end, to end at once.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use net::Listener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
 
-use super::serve::Sockets;
+use super::serving::Event;
+use super::sockets::Sockets;
 use crate::config::Config;
-use crate::log::Level;
+use crate::log::{Level, system_error};
 use crate::worker::{Counters, Service, Tenure, Worker};
 
-/// What a worker is told.
+/// What a thread is told.
 enum Order {
-    /// Serve new connections with this configuration.
+    /// Serve new connections with this configuration, from these sockets of its listeners.
     Serve(Arc<Config>, Vec<(usize, Arc<OwnedFd>)>, Arc<Tenure>),
     /// Take no new connections, and end with the last one.
     Quit,
@@ -28,49 +32,71 @@ enum Order {
     Stop,
 }
 
-/// The workers of a process.
+/// The threads of a process.
 pub struct Workers {
-    threads: Vec<(JoinHandle<()>, UnboundedSender<Order>)>,
+    /// Those that take new connections, in order.
+    threads: Vec<UnboundedSender<Order>>,
+    /// Those that the configuration does not ask for any more.
+    leaving: Vec<UnboundedSender<Order>>,
+    /// How many have not ended.
+    alive: usize,
     tenure: Option<Arc<Tenure>>,
     counters: Arc<Counters>,
+    events: Sender<Event>,
 }
 
 impl Workers {
-    /// Starts as many as the configuration says.
-    pub fn start(config: Arc<Config>, sockets: &Sockets) -> io::Result<Workers> {
-        let mut workers = Workers { threads: Vec::new(), tenure: None, counters: Arc::default() };
-        for number in 0..config.main.worker_processes {
-            workers.add(number)?;
-        }
-        workers.serve(config, sockets);
+    /// Starts as many as the configuration says. Each says [`Event::Ended`] at its end.
+    pub fn start(config: Arc<Config>, sockets: &Sockets, events: Sender<Event>) -> io::Result<Workers> {
+        let mut workers = Workers {
+            threads: Vec::new(),
+            leaving: Vec::new(),
+            alive: 0,
+            tenure: None,
+            counters: Arc::default(),
+            events,
+        };
+        workers.serve(config, sockets)?;
         Ok(workers)
     }
 
-    fn add(&mut self, number: usize) -> io::Result<()> {
+    fn add(&mut self) -> io::Result<()> {
         let (orders, inbox) = unbounded_channel();
-        let counters = self.counters.clone();
-        let body = move || thread(counters, inbox);
-        let thread = std::thread::Builder::new().name(format!("worker {number}")).spawn(body)?;
-        self.threads.push((thread, orders));
+        let (counters, events) = (self.counters.clone(), self.events.clone());
+        let body = move || {
+            let mut end = End { events, well: false };
+            end.well = thread(counters, inbox).is_ok();
+        };
+        std::thread::Builder::new().name(format!("worker {}", self.threads.len())).spawn(body)?;
+        self.alive += 1;
+        self.threads.push(orders);
         Ok(())
     }
 
-    /// Puts a configuration in force for new connections.
-    pub fn serve(&mut self, config: Arc<Config>, sockets: &Sockets) {
+    /// Puts a configuration in force for new connections, in as many threads as it says.
+    pub fn serve(&mut self, config: Arc<Config>, sockets: &Sockets) -> io::Result<()> {
+        let wanted = config.main.worker_processes;
+        let mut started = Ok(());
+        while self.threads.len() < wanted && started.is_ok() {
+            started = self.add();
+        }
         let tenure = Arc::new(Tenure::new(&config));
         if let Some(old) = self.tenure.replace(tenure.clone()) {
             old.retired.store(true, Ordering::Relaxed);
         }
-        let listening: Vec<(usize, Arc<OwnedFd>)> = config
-            .listeners
-            .iter()
-            .enumerate()
-            .filter_map(|(at, listener)| Some((at, sockets.get(&listener.address)?.clone())))
-            .collect();
-        for (_, orders) in &self.threads {
-            // A thread that is gone has nothing to serve.
-            let _ = orders.send(Order::Serve(config.clone(), listening.clone(), tenure.clone()));
+        if self.threads.len() > wanted {
+            let surplus = self.threads.split_off(wanted);
+            tell(&surplus, || Order::Quit);
+            self.leaving.retain(|orders| !orders.is_closed());
+            self.leaving.extend(surplus);
         }
+        let count = self.threads.len();
+        for (number, orders) in self.threads.iter().enumerate() {
+            let listening = sockets_of(number, count, &config, sockets);
+            // A thread that is gone has nothing to serve.
+            let _ = orders.send(Order::Serve(config.clone(), listening, tenure.clone()));
+        }
+        started
     }
 
     /// Lets every request end.
@@ -78,28 +104,57 @@ impl Workers {
         if let Some(tenure) = &self.tenure {
             tenure.retired.store(true, Ordering::Relaxed);
         }
-        self.tell(|| Order::Quit);
+        tell(&self.threads, || Order::Quit);
     }
 
     /// Ends at once.
     pub fn stop(&mut self) {
-        self.tell(|| Order::Stop);
+        tell(&self.threads, || Order::Stop);
+        tell(&self.leaving, || Order::Stop);
     }
 
-    fn tell(&self, order: impl Fn() -> Order) {
-        for (_, orders) in &self.threads {
-            let _ = orders.send(order());
-        }
+    /// To be called for each [`Event::Ended`].
+    pub fn one_has_ended(&mut self) {
+        self.alive = self.alive.saturating_sub(1);
     }
 
-    /// Whether all of them have ended.
-    pub fn have_ended(&self) -> bool {
-        self.threads.iter().all(|(thread, _)| thread.is_finished())
+    /// Whether some have not ended.
+    pub fn are_there(&self) -> bool {
+        self.alive > 0
     }
 }
 
-/// The life of one worker thread.
-fn thread(counters: Arc<Counters>, inbox: UnboundedReceiver<Order>) {
+fn tell(threads: &[UnboundedSender<Order>], order: impl Fn() -> Order) {
+    for orders in threads {
+        let _ = orders.send(order());
+    }
+}
+
+/// What one of `count` threads accepts from: sockets that there is one of are shared, of several each has its own.
+fn sockets_of(number: usize, count: usize, config: &Config, sockets: &Sockets) -> Vec<(usize, Arc<OwnedFd>)> {
+    let mut mine = Vec::new();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let fds = sockets.get(&listener.address).map(Vec::as_slice).unwrap_or_default();
+        let is_mine = |at: usize| fds.len() == 1 || at % count.max(1) == number;
+        mine.extend(fds.iter().enumerate().filter(|(at, _)| is_mine(*at)).map(|(_, fd)| (index, fd.clone())));
+    }
+    mine
+}
+
+/// Says that a thread has ended, however that came.
+struct End {
+    events: Sender<Event>,
+    well: bool,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let _ = self.events.send(Event::Ended { well: self.well });
+    }
+}
+
+/// The life of one thread.
+fn thread(counters: Arc<Counters>, inbox: UnboundedReceiver<Order>) -> io::Result<()> {
     // Lines of a turn of the event loop are written when it has nothing more to do.
     thread_local! {
         static CURRENT: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
@@ -113,69 +168,105 @@ fn thread(counters: Arc<Counters>, inbox: UnboundedReceiver<Order>) {
                 }
             });
         })
-        .build_local(LocalOptions::default());
-    let Ok(runtime) = runtime else { return };
-    runtime.block_on(async {
+        .build_local(LocalOptions::default())?;
+    let worker = runtime.block_on(async {
         let worker = Rc::new(Worker::new(counters));
         CURRENT.set(Some(worker.clone()));
         obey(&worker, inbox).await;
-        worker.log_lines.flush();
+        worker
     });
+    // What is still open is closed here, and may have something to log.
+    drop(runtime);
+    worker.log_lines.flush();
     CURRENT.set(None);
+    Ok(())
 }
 
 async fn obey(worker: &Rc<Worker>, mut inbox: UnboundedReceiver<Order>) {
-    let mut accepting: Vec<tokio::task::JoinHandle<()>> = Vec::new();
-    let mut shutdown_timeout = None;
-    while let Some(order) = inbox.recv().await {
-        match order {
-            Order::Serve(config, listening, tenure) => {
-                shutdown_timeout = config.main.worker_shutdown_timeout;
+    let mut accepting: Vec<JoinHandle<()>> = Vec::new();
+    let mut current: Option<Term> = None;
+    let mut draining = false;
+    loop {
+        let order = poll_fn(|cx| match inbox.poll_recv(cx) {
+            Poll::Pending if draining => worker.poll_drained(cx).map(|()| None),
+            order => order,
+        });
+        match order.await {
+            Some(Order::Serve(config, listening, tenure)) => {
+                let term = Term {
+                    tenure: Arc::downgrade(&tenure),
+                    shutdown_timeout: config.main.worker_shutdown_timeout,
+                };
                 let service = Rc::new(Service::new(config, tenure));
-                let old = std::mem::take(&mut accepting);
-                for (index, fd) in listening {
-                    match Listener::new(fd.as_fd()) {
-                        Ok(listener) => {
-                            let accept = worker.clone().accept(service.clone(), listener, index);
-                            accepting.push(tokio::task::spawn_local(accept));
-                        }
-                        Err(error) => {
-                            let log = &service.config.error_log;
-                            log.write(
-                                Level::Alert,
-                                format_args!("epoll_ctl() of a listening socket failed ({error})"),
-                            );
-                        }
-                    }
-                }
-                for task in old {
+                let new =
+                    listening.into_iter().filter_map(|(at, fd)| accept(worker, &service, at, &fd)).collect();
+                for task in std::mem::replace(&mut accepting, new) {
                     task.abort();
                 }
-                worker.timers.wake_all();
+                if let Some(old) = current.replace(term) {
+                    old.end(worker);
+                }
             }
-            Order::Quit => {
+            Some(Order::Quit) if draining => {}
+            Some(Order::Quit) => {
+                draining = true;
+                // Who has connected already is served: the queues are emptied before they are closed.
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
                 for task in accepting.drain(..) {
                     task.abort();
                 }
-                worker.timers.wake_all();
-                let drained = worker.all_closed();
-                match shutdown_timeout {
-                    None => drained.await,
-                    // The time is up: what is still open is closed by the end of the thread.
-                    Some(ms) => drop(tokio::time::timeout(Duration::from_millis(ms), drained).await),
+                if let Some(old) = current.take() {
+                    old.end(worker);
                 }
-                return;
             }
-            Order::Stop => return,
+            Some(Order::Stop) | None => return,
         }
     }
 }
 
-/// Kept so that a configuration says when its last connection is gone.
+/// Takes connections from a socket for a configuration.
+fn accept(worker: &Rc<Worker>, service: &Rc<Service>, at: usize, fd: &OwnedFd) -> Option<JoinHandle<()>> {
+    match Listener::new(fd.as_fd()) {
+        Ok(listener) => Some(tokio::task::spawn_local(worker.clone().accept(service.clone(), listener, at))),
+        Err(error) => {
+            let log = &service.config.error_log;
+            log.write(
+                Level::Alert,
+                format_args!("epoll_ctl() of a listening socket failed {}", system_error(&error)),
+            );
+            None
+        }
+    }
+}
+
+/// A configuration's time as one thread sees it.
+struct Term {
+    tenure: Weak<Tenure>,
+    shutdown_timeout: Option<u64>,
+}
+
+impl Term {
+    /// Closes what is idle now, and, where the time for a graceful end is limited, the rest when it is over.
+    fn end(self, worker: &Rc<Worker>) {
+        worker.timers.wake_all();
+        let Some(ms) = self.shutdown_timeout else { return };
+        let worker = Rc::downgrade(worker);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            if let (Some(tenure), Some(worker)) = (self.tenure.upgrade(), worker.upgrade()) {
+                tenure.over.store(true, Ordering::Relaxed);
+                drop(tenure);
+                worker.timers.wake_all();
+            }
+        });
+    }
+}
+
+/// The end of the program is no line of a configuration's own.
 impl Drop for Workers {
     fn drop(&mut self) {
         if let Some(tenure) = self.tenure.take() {
-            tenure.retired.store(true, Ordering::Relaxed);
             tenure.silent.store(true, Ordering::Relaxed);
         }
     }

@@ -2,6 +2,7 @@
 
 use conf::Arg::{Choice, Flag, Number, Optional, Text, Time};
 use conf::{Diagnostic, Node, once};
+use net::process::{find_group, find_user};
 
 use crate::compile::{Compiler, Paths};
 use crate::directives;
@@ -17,6 +18,7 @@ pub struct MainSettings {
     user: Option<(String, Option<String>)>,
     pid: Option<Vec<u8>>,
     worker_shutdown_timeout: Option<u64>,
+    worker_rlimit_nofile: Option<u64>,
 }
 
 impl Settings for MainSettings {
@@ -32,30 +34,75 @@ pub struct Main {
     pub master_process: bool,
     /// Threads that serve.
     pub worker_processes: usize,
-    /// User and group of the worker process.
-    pub user: Option<(String, Option<String>)>,
+    /// User and group of the worker process, where the program was started by root.
+    pub user: Option<(String, String)>,
     /// The folder that relative paths start from.
     pub prefix: std::path::PathBuf,
     /// Where the process id is written.
     pub pid: std::path::PathBuf,
     /// Longest graceful end in milliseconds, if any.
     pub worker_shutdown_timeout: Option<u64>,
+    /// How many files the worker process may have open, unless as many as the master's.
+    pub worker_rlimit_nofile: Option<u64>,
 }
+
+/// The groups of systems that have a user `nobody`.
+const NOBODYS_GROUPS: [&str; 2] = ["nobody", "nogroup"];
 
 impl Main {
     /// Fills in the defaults.
-    pub fn settle(scope: &mut Scope, paths: &Paths) -> Main {
+    pub fn settle(scope: &mut Scope, paths: &Paths) -> Result<Main, Diagnostic> {
         let s = scope.get_mut::<MainSettings>().clone();
-        Main {
+        let user = match s.user {
+            _ if !paths.as_root => None,
+            None => Some(nobody()?),
+            Some((user, group)) => {
+                let group = group.unwrap_or_else(|| user.clone());
+                Some((user, group))
+            }
+        };
+        Ok(Main {
             daemon: s.daemon.unwrap_or(true),
             master_process: s.master_process.unwrap_or(true),
             worker_processes: s.worker_processes.unwrap_or(1),
-            user: s.user,
+            user,
             prefix: paths.prefix.clone(),
             pid: paths.from_prefix(s.pid.as_deref().unwrap_or(b"logs/nginx.pid")),
             worker_shutdown_timeout: s.worker_shutdown_timeout,
-        }
+            worker_rlimit_nofile: s.worker_rlimit_nofile,
+        })
     }
+}
+
+/// Who serves when nobody is named.
+fn nobody() -> Result<(String, String), Diagnostic> {
+    if find_user("nobody").is_err() {
+        return Err(Diagnostic::nowhere("getpwnam(\"nobody\") failed"));
+    }
+    match NOBODYS_GROUPS.iter().find(|group| find_group(group).is_ok()) {
+        Some(group) => Ok(("nobody".to_owned(), (*group).to_owned())),
+        None => Err(Diagnostic::nowhere("getgrnam(\"nobody\") failed")),
+    }
+}
+
+/// `user`: both must exist, unless root is missing, which makes the directive meaningless.
+fn user(settings: &mut MainSettings, cx: &mut Compiler, node: &Node) -> Result<(), Diagnostic> {
+    let name = node.str(0)?.to_owned();
+    let group = if node.args.len() > 1 { Some(node.str(1)?.to_owned()) } else { None };
+    once(&mut settings.user, (name.clone(), group.clone()), node)?;
+    if !cx.paths.as_root {
+        let sentence = "the \"user\" directive makes sense only if the master process runs with super-user \
+                        privileges, ignored";
+        cx.warn(Diagnostic::at(node.span, sentence).warning());
+        return Ok(());
+    }
+    if find_user(&name).is_err() {
+        return Err(Diagnostic::at(node.span, format!("getpwnam(\"{name}\") failed")));
+    }
+    let group = group.unwrap_or(name);
+    find_group(&group)
+        .map(drop)
+        .map_err(|_| Diagnostic::at(node.span, format!("getgrnam(\"{group}\") failed")))
 }
 
 pub(super) const DIRECTIVES: &[Directive] = directives! { MainSettings;
@@ -72,14 +119,13 @@ pub(super) const DIRECTIVES: &[Directive] = directives! { MainSettings;
         once(&mut c.worker_processes, count.max(1), n)
     };
     /// The user (and group) that requests are served as, when started by root.
-    "user" in [MAIN] (Text("user"), Optional(&Text("group"))) = "nobody nobody" => |c, _, n| {
-        let group = if n.args.len() > 1 { Some(n.str(1)?.to_owned()) } else { None };
-        once(&mut c.user, (n.str(0)?.to_owned(), group), n)
-    };
+    "user" in [MAIN] (Text("user"), Optional(&Text("group"))) = "nobody nobody" => user;
     /// Where the process id is written.
     "pid" in [MAIN] (Text("file")) = "logs/nginx.pid" => |c, _, n| once(&mut c.pid, n.bytes(0).to_vec(), n);
     /// Longest time of a graceful end; then open connections are closed.
     "worker_shutdown_timeout" in [MAIN] (Time) = "" => |c, _, n| once(&mut c.worker_shutdown_timeout, n.msec(0)?, n);
+    /// How many files the worker process may have open: two for each request that is passed on, and some more.
+    "worker_rlimit_nofile" in [MAIN] (Number) = "" => |c, _, n| once(&mut c.worker_rlimit_nofile, n.number(0)? as u64, n);
     /// How connections are taken up.
     "events": Block in [MAIN] () = "" => |_, cx, n| {
         let mut scope = Scope::default();

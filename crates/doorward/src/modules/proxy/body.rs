@@ -118,19 +118,24 @@ impl UpstreamBody {
 
     /// Decodes what came with the head, so that a short answer is over, and its connection free, at once.
     pub fn settle(&mut self, ex: &mut Exchange<'_>) {
-        let whole = match &self.decoder {
-            Decoder::None => true,
-            Decoder::Length(length) => *length <= self.raw.len() as u64,
-            Decoder::Chunked(_) | Decoder::UntilClose => false,
+        let length = match &self.decoder {
+            Decoder::None => 0,
+            Decoder::Length(length) if *length <= self.raw.len() as u64 => *length as usize,
+            _ => return,
         };
-        if !whole {
-            return;
+        if length < self.raw.len() {
+            self.too_much(ex);
+            self.raw.truncate(length);
         }
-        let mut payload = ex.visit.worker.buffers.take(self.raw.len());
-        // A length that is there cannot be cut short.
-        if self.decode(ex, &mut payload).is_ok() {
-            self.raw = payload;
-        }
+        self.decoder = Decoder::None;
+        self.finish(ex);
+    }
+
+    /// What follows an answer that is over belongs to nothing: the connection cannot be used again.
+    fn too_much(&mut self, ex: &Exchange<'_>) {
+        let text = format_args!("upstream sent more data than specified in response while reading upstream");
+        ex.log(Level::Warn, text);
+        self.key = None;
     }
 
     /// Whether everything was handed out.
@@ -149,6 +154,7 @@ impl UpstreamBody {
         if self.done {
             // Decoded ahead, by `settle`.
             out.append(&mut self.raw);
+            ex.visit.worker.buffers.put(std::mem::take(&mut self.raw));
             return Ok(self.handed_out(ex, out.len() - before));
         }
         loop {
@@ -233,11 +239,7 @@ impl UpstreamBody {
         let extra = done && eaten < self.raw.len();
         self.raw.drain(..eaten);
         if extra {
-            ex.log(
-                Level::Warn,
-                format_args!("upstream sent more data than specified in response while reading upstream"),
-            );
-            self.key = None;
+            self.too_much(ex);
         }
         if done {
             self.finish(ex);
