@@ -145,6 +145,30 @@ impl Visit<'_> {
         self.body.borrow().decoder.is_done()
     }
 
+    /// Whether all of the body can be read without waiting for the client.
+    pub fn body_has_arrived(&self) -> bool {
+        let body = self.body.borrow();
+        let unread = self.client.unread.borrow();
+        match &body.decoder {
+            Decoder::None => true,
+            Decoder::Length(length) => *length <= unread.len() as u64,
+            Decoder::UntilClose => false,
+            Decoder::Chunked(chunked) => {
+                let mut decoder = Decoder::Chunked(chunked.clone());
+                let mut rest: &[u8] = &unread;
+                loop {
+                    match decoder.decode(rest) {
+                        Ok(decoded) if decoded.done => return true,
+                        Ok(decoded) if decoded.consumed > 0 => {
+                            rest = rest.get(decoded.consumed..).unwrap_or_default();
+                        }
+                        _ => return false,
+                    }
+                }
+            }
+        }
+    }
+
     /// Reads the whole body and keeps it.
     pub async fn keep_body(&self, plan: &Plan) -> Result<(), Stop> {
         if self.body_is_read() {

@@ -1,6 +1,10 @@
 //! One attempt at one server: connecting, sending the request, reading the head of the answer.
 
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
+use std::task::Poll;
 
 use net::pool::Pooled;
 use net::{Connect, Keepalive, Stream};
@@ -10,23 +14,73 @@ use super::Proxy;
 use super::pass::Destination;
 use super::request::RequestFraming;
 use crate::client::Interrupted;
-use crate::exchange::Exchange;
-use crate::log::Level;
+use crate::exchange::{Exchange, Visit};
+use crate::log::{Level, system_error};
 use crate::modules::upstream::Upstream;
+use crate::plan::Plan;
 use crate::run::Stop;
 use crate::worker::PoolKey;
 
 /// How much of an answer is read at a time.
 const READ: usize = 32 << 10;
 
+/// How much of a kept body is sent at a time.
+const PIECE: usize = 64 << 10;
+
+const SENDING: &str = "sending request to upstream";
+const READING: &str = "reading response header from upstream";
+
 /// Why a server did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failed {
-    Error { reused: bool },
+    Error {
+        reused: bool,
+    },
     Timeout,
     Invalid,
     Status(u16),
+    /// The client's own body cannot be had.
+    Request(Refused),
     ClientGone,
+}
+
+/// Why there is no more of a client's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Status(u16),
+    Gone,
+}
+
+/// How much of a request was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Whole,
+    /// The server answered before it had all of the body.
+    Answered,
+}
+
+/// The head of an answer while it is read.
+struct Reading<'a> {
+    head: &'a mut ResponseHead,
+    parser: &'a mut ResponseParser,
+    bytes: Vec<u8>,
+    /// Whether the connection carried another request before.
+    reused: bool,
+}
+
+/// Passes a body on, piece by piece.
+struct Feed<'a> {
+    visit: &'a Visit<'a>,
+    plan: &'a Plan,
+    watch: bool,
+    timeout: u64,
+}
+
+/// Why a piece of a body was not sent.
+enum Unsent {
+    Request(Refused),
+    Interrupted(Interrupted),
+    Failed(io::Error),
 }
 
 /// What an attempt needs, made once for all attempts.
@@ -65,11 +119,20 @@ impl Proxy {
         if let Some(attempt) = ex.upstream.current() {
             attempt.connect_time = Some(net::clock::now() - attempt.started);
         }
-        self.send(ex, question, &mut connection, reused).await?;
         parser.reset();
-        let bytes = self.read_head(ex, &mut connection, head, parser, reused).await?;
+        let bytes = visit.worker.buffers.take(READ);
+        let mut reading = Reading { head, parser, bytes, reused };
+        self.send_head(ex, question, &mut connection, reused).await?;
+        let mut sent = Sent::Whole;
+        if question.body != RequestFraming::None {
+            sent = Box::pin(self.send_body(ex, question, &mut connection, &mut reading)).await?;
+        }
+        if sent == Sent::Whole {
+            self.read_head(ex, &mut connection, &mut reading).await?;
+        }
+        let Reading { head, bytes, .. } = reading;
         connection.requests += 1;
-        let key = key.filter(|_| head.keep_alive && (!question.streamed || visit.body_is_read()));
+        let key = key.filter(|_| head.keep_alive && sent == Sent::Whole);
         Ok((connection, key, bytes))
     }
 
@@ -83,7 +146,7 @@ impl Proxy {
                 self.name_upstream(ex);
                 ex.log(
                     Level::Error,
-                    format_args!("connect() failed ({}) while connecting to upstream", system(&error)),
+                    format_args!("connect() failed {} while connecting to upstream", system_error(&error)),
                 );
                 Err(Failed::Error { reused: false })
             }
@@ -106,167 +169,188 @@ impl Proxy {
         }
     }
 
-    async fn send(
+    /// Sends the head of the request, and with it a body that is short.
+    async fn send_head(
         &self,
         ex: &mut Exchange<'_>,
         question: &Question<'_>,
         connection: &mut Pooled,
         reused: bool,
     ) -> Result<(), Failed> {
-        let visit = ex.visit;
         let watch = ex.is_main() && !self.values.ignore_client_abort;
-        let timeout = self.values.send_timeout;
-        let mut sent = question.head.len() as u64;
+        let write = connection.stream.write_all(&question.head);
         ex.upstream.sending();
-        let first =
-            match visit.client.waiting(timeout, watch, connection.stream.write_all(&question.head)).await {
-                Ok(written) => written,
-                Err(interrupted) => {
-                    return Err(self.interrupted(ex, interrupted, "sending request to upstream"));
-                }
-            };
-        let mut result = first;
-        if result.is_ok() && question.body != RequestFraming::None {
-            let mut offset = 0;
-            let mut piece = Vec::new();
-            loop {
-                piece.clear();
-                if question.streamed {
-                    match visit.body_piece(ex.plan, &mut piece).await {
-                        Ok(_) => {}
-                        Err(Stop::Status(status)) => return Err(Failed::Status(status)),
-                        Err(_) => return Err(Failed::ClientGone),
-                    }
-                } else {
-                    piece =
-                        visit.body.borrow().kept.piece(offset, 64 << 10).map_err(|_| Failed::Status(500))?;
-                    offset += piece.len() as u64;
-                }
-                let end = piece.is_empty();
-                if question.body == RequestFraming::Chunked {
-                    let mut framed = Vec::with_capacity(piece.len() + 24);
-                    if end {
-                        framed.extend_from_slice(b"0\r\n\r\n");
-                    } else {
-                        wire::h1::chunk_header(piece.len(), &mut framed);
-                        framed.extend_from_slice(&piece);
-                        framed.extend_from_slice(b"\r\n");
-                    }
-                    piece = framed;
-                }
-                result = match visit.client.waiting(timeout, watch, connection.stream.write_all(&piece)).await
-                {
-                    Ok(written) => written,
-                    Err(interrupted) => {
-                        return Err(self.interrupted(ex, interrupted, "sending request to upstream"));
-                    }
-                };
-                sent += piece.len() as u64;
-                if end || result.is_err() {
-                    break;
-                }
-            }
-        }
+        let written = ex.visit.client.waiting(self.values.send_timeout, watch, write).await;
         if let Some(attempt) = ex.upstream.current() {
-            attempt.bytes_sent = sent;
+            attempt.bytes_sent = question.head.len() as u64;
         }
-        match result {
-            Ok(()) => Ok(()),
-            // It may have answered before it closed: then the answer counts.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && !reused => Ok(()),
-            Err(error) => {
-                self.name_upstream(ex);
-                ex.log(
-                    Level::Error,
-                    format_args!("writev() failed ({}) while sending request to upstream", system(&error)),
-                );
-                Err(Failed::Error { reused })
+        match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => self.not_written(ex, &error, reused),
+            Err(interrupted) => Err(self.interrupted(ex, interrupted, SENDING)),
+        }
+    }
+
+    fn not_written(&self, ex: &mut Exchange<'_>, error: &io::Error, reused: bool) -> Result<(), Failed> {
+        // It may have answered before it closed: then the answer counts.
+        if error.kind() == io::ErrorKind::BrokenPipe && !reused {
+            return Ok(());
+        }
+        self.name_upstream(ex);
+        ex.log(Level::Error, format_args!("writev() failed {} while {SENDING}", system_error(error)));
+        Err(Failed::Error { reused })
+    }
+
+    /// Sends a long body, or one that is still to come from the client; an answer ends it early.
+    async fn send_body(
+        &self,
+        ex: &mut Exchange<'_>,
+        question: &Question<'_>,
+        connection: &mut Pooled,
+        reading: &mut Reading<'_>,
+    ) -> Result<Sent, Failed> {
+        enum Event {
+            Read(io::Result<usize>),
+            Written(Result<(), Unsent>),
+        }
+        let bytes_sent = Cell::new(0);
+        let stream = RefCell::new(&mut connection.stream);
+        let watch = ex.is_main() && !self.values.ignore_client_abort;
+        let feed = Feed { visit: ex.visit, plan: ex.plan, watch, timeout: self.values.send_timeout };
+        let mut feeding = pin!(feed.run(question, &stream, &bytes_sent));
+        let result = loop {
+            let event = poll_fn(|cx| {
+                let read = stream.borrow_mut().poll_read(cx, &mut reading.bytes, READ);
+                if let Poll::Ready(read) = read {
+                    return Poll::Ready(Event::Read(read));
+                }
+                feeding.as_mut().poll(cx).map(Event::Written)
+            });
+            match event.await {
+                Event::Read(read) => match self.take_read(ex, read, reading) {
+                    Ok(true) => break Ok(Sent::Answered),
+                    Ok(false) => {}
+                    Err(failed) => break Err(failed),
+                },
+                Event::Written(Ok(())) => break Ok(Sent::Whole),
+                Event::Written(Err(Unsent::Request(stop))) => break Err(Failed::Request(stop)),
+                Event::Written(Err(Unsent::Interrupted(interrupted))) => {
+                    break Err(self.interrupted(ex, interrupted, SENDING));
+                }
+                Event::Written(Err(Unsent::Failed(error))) => {
+                    break self.not_written(ex, &error, reading.reused).map(|()| Sent::Whole);
+                }
             }
+        };
+        if let Some(attempt) = ex.upstream.current() {
+            attempt.bytes_sent += bytes_sent.get();
         }
+        result
     }
 
     async fn read_head(
         &self,
         ex: &mut Exchange<'_>,
         connection: &mut Pooled,
-        head: &mut ResponseHead,
-        parser: &mut ResponseParser,
-        reused: bool,
-    ) -> Result<Vec<u8>, Failed> {
-        const DOING: &str = "reading response header from upstream";
-        let visit = ex.visit;
+        reading: &mut Reading<'_>,
+    ) -> Result<(), Failed> {
         let watch = ex.is_main() && !self.values.ignore_client_abort;
-        let mut bytes = visit.worker.buffers.take(READ);
         loop {
-            let read = connection.stream.read(&mut bytes, READ);
-            let read = match visit.client.waiting(self.values.read_timeout, watch, read).await {
-                Ok(Ok(read)) => read,
-                Ok(Err(error)) => {
-                    self.name_upstream(ex);
-                    ex.log(Level::Error, format_args!("recv() failed ({}) while {DOING}", system(&error)));
-                    return Err(Failed::Error { reused: reused && bytes.is_empty() });
+            let read = connection.stream.read(&mut reading.bytes, READ);
+            match ex.visit.client.waiting(self.values.read_timeout, watch, read).await {
+                Ok(read) => {
+                    if self.take_read(ex, read, reading)? {
+                        return Ok(());
+                    }
                 }
-                Err(interrupted) => return Err(self.interrupted(ex, interrupted, DOING)),
-            };
-            if read == 0 {
+                Err(interrupted) => return Err(self.interrupted(ex, interrupted, READING)),
+            }
+        }
+    }
+
+    /// Looks at what was just read; whether the head is complete.
+    fn take_read(
+        &self,
+        ex: &mut Exchange<'_>,
+        read: io::Result<usize>,
+        reading: &mut Reading<'_>,
+    ) -> Result<bool, Failed> {
+        let before = |read: usize| reading.reused && reading.bytes.len() <= read;
+        match read {
+            Ok(0) => {
+                let reused = before(0);
                 self.name_upstream(ex);
-                ex.log(Level::Error, format_args!("upstream prematurely closed connection while {DOING}"));
-                return Err(Failed::Error { reused: reused && bytes.is_empty() });
+                ex.log(Level::Error, format_args!("upstream prematurely closed connection while {READING}"));
+                Err(Failed::Error { reused })
             }
-            if let Some(attempt) = ex.upstream.current() {
-                attempt.bytes_received += read as u64;
+            Ok(read) => {
+                if let Some(attempt) = ex.upstream.current() {
+                    attempt.bytes_received += read as u64;
+                }
+                self.parse(ex, reading)
             }
-            loop {
-                match parser.parse(&bytes, head) {
-                    Ok(true) if (100..200).contains(&head.status) && head.status != 101 => {
-                        // An interim answer (RFC 9110, 15.2): the real one follows.
-                        bytes.drain(..(head.head_len as usize).min(bytes.len()));
-                        parser.reset();
-                        if bytes.is_empty() {
-                            break;
-                        }
+            Err(error) => {
+                let reused = before(0);
+                self.name_upstream(ex);
+                ex.log(Level::Error, format_args!("recv() failed {} while {READING}", system_error(&error)));
+                Err(Failed::Error { reused })
+            }
+        }
+    }
+
+    fn parse(&self, ex: &mut Exchange<'_>, reading: &mut Reading<'_>) -> Result<bool, Failed> {
+        let Reading { head, parser, bytes, .. } = reading;
+        loop {
+            match parser.parse(bytes, head) {
+                Ok(true) if (100..200).contains(&head.status) && head.status != 101 => {
+                    // An interim answer (RFC 9110, 15.2): the real one follows.
+                    bytes.drain(..(head.head_len as usize).min(bytes.len()));
+                    parser.reset();
+                    if bytes.is_empty() {
+                        return Ok(false);
                     }
-                    Ok(true) => {
-                        if head.head_len as u64 > self.values.buffer_size {
-                            return Err(self.too_big(ex));
-                        }
-                        for duplicate in &head.duplicates {
-                            let text = duplicate.sentence(&bytes);
-                            ex.log(Level::Warn, format_args!("{text} while {DOING}"));
-                        }
-                        if let Some(attempt) = ex.upstream.current() {
-                            attempt.status = head.status;
-                            attempt.header_time = Some(net::clock::now() - attempt.started);
-                        }
-                        return Ok(bytes);
-                    }
-                    Ok(false) if bytes.len() as u64 >= self.values.buffer_size => {
+                }
+                Ok(true) => {
+                    if u64::from(head.head_len) > self.values.buffer_size {
                         return Err(self.too_big(ex));
                     }
-                    Ok(false) => break,
-                    Err(ResponseError::NoStatusLine) => {
-                        self.name_upstream(ex);
-                        ex.log(Level::Error, format_args!("{} while {DOING}", ResponseError::NoStatusLine));
-                        return Ok(self.as_http09(ex, head, bytes));
+                    for duplicate in &head.duplicates {
+                        let text = duplicate.sentence(bytes);
+                        ex.log(Level::Warn, format_args!("{text} while {READING}"));
                     }
-                    Err(error) => {
-                        self.name_upstream(ex);
-                        ex.log(Level::Error, format_args!("{error} while {DOING}"));
-                        return Err(Failed::Invalid);
+                    if let Some(attempt) = ex.upstream.current() {
+                        attempt.status = head.status;
+                        attempt.header_time = Some(net::clock::now() - attempt.started);
                     }
+                    return Ok(true);
+                }
+                Ok(false) if bytes.len() as u64 >= self.values.buffer_size => {
+                    return Err(self.too_big(ex));
+                }
+                Ok(false) => return Ok(false),
+                Err(ResponseError::NoStatusLine) => {
+                    self.name_upstream(ex);
+                    ex.log(Level::Error, format_args!("{} while {READING}", ResponseError::NoStatusLine));
+                    self.take_as_http09(ex, head);
+                    return Ok(true);
+                }
+                Err(error) => {
+                    self.name_upstream(ex);
+                    ex.log(Level::Error, format_args!("{error} while {READING}"));
+                    return Err(Failed::Invalid);
                 }
             }
         }
     }
 
     /// What does not start as HTTP is a body without a head (HTTP/0.9), as nginx takes it.
-    fn as_http09(&self, ex: &mut Exchange<'_>, head: &mut ResponseHead, bytes: Vec<u8>) -> Vec<u8> {
+    fn take_as_http09(&self, ex: &mut Exchange<'_>, head: &mut ResponseHead) {
         *head = ResponseHead { status: 200, ..ResponseHead::default() };
         ex.visit.keep_alive.set(false);
         if let Some(attempt) = ex.upstream.current() {
             attempt.status = 200;
+            attempt.header_time = Some(net::clock::now() - attempt.started);
         }
-        bytes
     }
 
     fn too_big(&self, ex: &mut Exchange<'_>) -> Failed {
@@ -314,14 +398,72 @@ impl Proxy {
     }
 }
 
-/// A system's error as nginx's log writes it: `111: Connection refused`.
-fn system(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(code) => {
-            let text = error.to_string();
-            let text = text.split(" (os error").next().unwrap_or_default();
-            format!("{code}: {text}")
+impl Feed<'_> {
+    /// Sends every piece of the body, in the frame of the request.
+    async fn run(
+        &self,
+        question: &Question<'_>,
+        stream: &RefCell<&mut Stream>,
+        sent: &Cell<u64>,
+    ) -> Result<(), Unsent> {
+        let mut framed = Vec::new();
+        let mut offset = 0;
+        loop {
+            let mut piece = Vec::new();
+            if question.streamed {
+                self.visit.body_piece(self.plan, &mut piece).await.map_err(Unsent::of)?;
+            } else {
+                let kept = self.visit.body.borrow().kept.piece(offset, PIECE);
+                piece = kept.map_err(|_| Unsent::Request(Refused::Status(500)))?;
+                offset += piece.len() as u64;
+            }
+            let end = piece.is_empty();
+            if question.body == RequestFraming::Chunked {
+                framed.clear();
+                append_chunk(&piece, end, &mut framed);
+                std::mem::swap(&mut piece, &mut framed);
+            }
+            self.write(&piece, stream, sent).await?;
+            if end {
+                return Ok(());
+            }
         }
-        None => error.to_string(),
+    }
+
+    async fn write(
+        &self,
+        mut bytes: &[u8],
+        stream: &RefCell<&mut Stream>,
+        sent: &Cell<u64>,
+    ) -> Result<(), Unsent> {
+        while !bytes.is_empty() {
+            let write = poll_fn(|cx| stream.borrow_mut().poll_write(cx, bytes));
+            let written = self.visit.client.waiting(self.timeout, self.watch, write).await;
+            let written = written.map_err(Unsent::Interrupted)?.map_err(Unsent::Failed)?;
+            sent.set(sent.get() + written as u64);
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+impl Unsent {
+    fn of(stop: Stop) -> Unsent {
+        Unsent::Request(match stop {
+            Stop::Status(status) => Refused::Status(status),
+            _ => Refused::Gone,
+        })
+    }
+}
+
+/// Appends a chunk, or the last one.
+pub(super) fn append_chunk(piece: &[u8], last: bool, out: &mut Vec<u8>) {
+    if !piece.is_empty() {
+        wire::h1::chunk_header(piece.len(), out);
+        out.extend_from_slice(piece);
+        out.extend_from_slice(b"\r\n");
+    }
+    if last {
+        out.extend_from_slice(b"0\r\n\r\n");
     }
 }

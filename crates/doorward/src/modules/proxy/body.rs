@@ -133,8 +133,11 @@ impl UpstreamBody {
 
     /// What follows an answer that is over belongs to nothing: the connection cannot be used again.
     fn too_much(&mut self, ex: &Exchange<'_>) {
-        let text = format_args!("upstream sent more data than specified in response while reading upstream");
-        ex.log(Level::Warn, text);
+        let text = match self.decoder {
+            Decoder::Chunked(_) => "upstream sent data after final chunk",
+            _ => "upstream sent more data than specified in \"Content-Length\" header",
+        };
+        ex.log(Level::Warn, format_args!("{text} while reading upstream"));
         self.key = None;
     }
 
@@ -240,6 +243,7 @@ impl UpstreamBody {
         self.raw.drain(..eaten);
         if extra {
             self.too_much(ex);
+            self.raw.clear();
         }
         if done {
             self.finish(ex);

@@ -2,7 +2,7 @@
 
 use wire::h1::Method;
 
-use super::attempt::{Failed, Question};
+use super::attempt::{Failed, Question, Refused, append_chunk};
 use super::body::Lease;
 use super::pass::{Destination, Group};
 use super::request::RequestFraming;
@@ -12,6 +12,7 @@ use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::log::Level;
 use crate::modules::upstream::{Tried, Upstream};
+use crate::request_body::Kept;
 use crate::run::Stop;
 
 impl Proxy {
@@ -19,7 +20,11 @@ impl Proxy {
     pub async fn run(&self, ex: &mut Exchange<'_>) -> Result<Body, Stop> {
         let fixed = self.resolve(ex).await?;
         let visit = ex.visit;
-        let streamed = self.streams_body(ex);
+        let mut streamed = self.streams_body(ex);
+        if streamed && visit.body_has_arrived() {
+            // There is nothing to wait for, and a body that is kept can be sent again.
+            streamed = false;
+        }
         if ex.is_main() && !streamed {
             visit.keep_body(ex.plan).await?;
         }
@@ -55,20 +60,30 @@ impl Proxy {
             Some(body) => RequestFraming::Length(body.len() as u64),
             // A subrequest has no body, and one that is not sent is not announced either.
             None if !ex.is_main() || !self.values.pass_request_body => RequestFraming::None,
-            None if streamed => match visit.head.content_length {
-                Some(length) => RequestFraming::Length(length),
-                None => RequestFraming::Chunked,
-            },
-            None if visit.head.chunked => RequestFraming::Length(visit.body.borrow().kept.len()),
-            None => visit.head.content_length.map_or(RequestFraming::None, RequestFraming::Length),
+            None if visit.head.chunked && (streamed || !self.values.request_buffering) => {
+                RequestFraming::Chunked
+            }
+            None if streamed => {
+                visit.head.content_length.map_or(RequestFraming::None, RequestFraming::Length)
+            }
+            None if visit.head.chunked || visit.head.content_length.is_some() => {
+                RequestFraming::Length(visit.body.borrow().kept.len())
+            }
+            None => RequestFraming::None,
         };
         let mut head = visit.worker.buffers.take(2048);
         let variable = matches!(self.destination, Destination::Variable(_));
         self.append_head(ex, &fixed.authority, Some(&fixed.uri), variable, framing, &mut head);
-        if let Some(body) = &set_body {
-            head.extend_from_slice(body);
+        let mut body = framing;
+        if let Some(set_body) = &set_body {
+            head.extend_from_slice(set_body);
+            body = RequestFraming::None;
+        } else if body != RequestFraming::None
+            && !streamed
+            && append_short(&visit.body.borrow().kept, framing, &mut head)
+        {
+            body = RequestFraming::None;
         }
-        let body = if set_body.is_some() { RequestFraming::None } else { framing };
         Question { upstream, head, body, streamed, is_head: self.is_head(ex) }
     }
 
@@ -109,7 +124,7 @@ impl Proxy {
                     }
                 }
                 Err(failed) => {
-                    if failed != Failed::ClientGone {
+                    if !matches!(failed, Failed::ClientGone | Failed::Request(_)) {
                         lease.failed();
                     }
                     failed
@@ -120,7 +135,11 @@ impl Proxy {
                 tries += 1;
             }
             let status = match failed {
-                Failed::ClientGone => break Err(Stop::Gone),
+                Failed::ClientGone | Failed::Request(Refused::Gone) => {
+                    self.give_up(ex, 0);
+                    break Err(Stop::Gone);
+                }
+                Failed::Request(Refused::Status(status)) => break Err(self.give_up(ex, status)),
                 Failed::Timeout => 504,
                 Failed::Status(status) => status,
                 _ => 502,
@@ -159,7 +178,7 @@ impl Proxy {
             Failed::Timeout => next.timeout,
             Failed::Invalid => next.invalid_header,
             Failed::Status(_) => true,
-            Failed::ClientGone => false,
+            Failed::ClientGone | Failed::Request(_) => false,
         };
         let sent = ex.upstream.was_sent();
         let repeatable =
@@ -185,3 +204,21 @@ impl Proxy {
             .then_some(status)
     }
 }
+
+/// Appends a short body to the head, so that both are sent in one piece; whether it was one.
+fn append_short(kept: &Kept, framing: RequestFraming, head: &mut Vec<u8>) -> bool {
+    let bytes: &[u8] = match kept {
+        Kept::Nothing => b"",
+        Kept::Memory(bytes) if bytes.len() <= SHORT_BODY => bytes,
+        Kept::Memory(_) | Kept::File(..) => return false,
+    };
+    if framing == RequestFraming::Chunked {
+        append_chunk(bytes, true, head);
+    } else {
+        head.extend_from_slice(bytes);
+    }
+    true
+}
+
+/// What is copied behind the head rather than sent by itself.
+const SHORT_BODY: usize = 16 << 10;

@@ -124,7 +124,7 @@ pub(super) const VARIABLES: &[Row] = &[
     Row::family("upstream_http_", |ex, name, out| upstream_field(ex, name, out)),
     Row::family("upstream_cookie_", |ex, name, out| {
         let cookies = ex.response.fields.of_upstream().filter(|(id, ..)| *id == wire::Name::SetCookie);
-        match cookies.filter_map(|(_, _, value)| wire::cookie::set_cookie(value, name)).last() {
+        match cookies.filter_map(|(_, _, value)| wire::cookie::set_cookie(value, name)).next() {
             Some(value) => {
                 out.extend_from_slice(value);
                 true
