@@ -310,6 +310,8 @@ async fn answer(
         body_bytes_sent: Cell::new(0),
         keep_alive: Cell::new(refused.is_none() && head.keep_alive()),
         linger: Cell::new(true),
+        limits: Cell::default(),
+        held: RefCell::default(),
         timed_out: Cell::new(false),
         complete: Cell::new(false),
         subrequests: Cell::new(0),

@@ -11,8 +11,9 @@ use crate::client::Client;
 use crate::config::{Config, Server};
 use crate::fields::Fields;
 use crate::log::Level;
+use crate::modules::limits::Held;
 use crate::modules::upstream::Attempts;
-use crate::plan::Plan;
+use crate::plan::{LimitStatus, Plan};
 use crate::request_body::RequestBody;
 use crate::variables::{Index, Source, Value};
 use crate::worker::{Service, Worker};
@@ -57,6 +58,10 @@ pub struct Visit<'c> {
     pub keep_alive: Cell<bool>,
     /// Whether what the client still sends is read before the connection is closed.
     pub linger: Cell<bool>,
+    /// How limits were applied, for their variables, and so that they are applied once.
+    pub limits: Cell<LimitStatus>,
+    /// Its places among the connections that `limit_conn` counts, until it has been answered.
+    pub held: RefCell<Vec<Held>>,
     /// Whether the client let a timeout pass.
     pub timed_out: Cell<bool>,
     /// Whether the response was written whole (`$request_completion`).
@@ -99,8 +104,6 @@ pub struct Exchange<'c> {
     pub upstream: Attempts,
     /// The rate that the body may be sent at, when something set it (`limit_rate`, `X-Accel-Limit-Rate`).
     pub limit_rate: Option<u64>,
-    /// How limits were applied, for their variables.
-    pub limits: crate::plan::LimitStatus,
     /// Whether the location's prefix is still that of the path (`rewrite ... break` changes the path under it).
     pub valid_location: bool,
     /// Whether `try_files` chose a file below the `alias` of a pattern.
@@ -187,7 +190,6 @@ impl<'c> Exchange<'c> {
             response: Head::default(),
             upstream: Attempts::default(),
             limit_rate: None,
-            limits: Default::default(),
             valid_location: true,
             add_uri_to_alias: false,
         }

@@ -2,7 +2,8 @@
 
 use crate::locate::Locations;
 use crate::modules::{
-    access, access_log, auth_basic, auth_request, core, headers, proxy, rewrite, static_files, try_files,
+    access, access_log, auth_basic, auth_request, core, headers, limits, proxy, rewrite, static_files,
+    try_files,
 };
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
@@ -11,6 +12,8 @@ pub struct Plan {
     pub core: core::Core,
     /// `set`, `if`, `rewrite`, `return` in the order written.
     pub rewrite: rewrite::Program,
+    /// What limits requests before anyone is asked, in the order of the preaccess phase.
+    pub preaccess: Vec<Preaccess>,
     /// Who may pass, in the order of the access phase.
     pub access: Vec<Access>,
     /// What may still lead elsewhere before the response is made, in order.
@@ -35,6 +38,7 @@ impl Plan {
         Plan {
             core,
             rewrite: rewrite::Program::default(),
+            preaccess: Vec::new(),
             access: Vec::new(),
             precontent: Vec::new(),
             content: Content::Files(static_files::Files::default()),
@@ -45,6 +49,14 @@ impl Plan {
             locations: Locations::default(),
         }
     }
+}
+
+/// One handler of the preaccess phase.
+pub enum Preaccess {
+    /// `limit_req`.
+    LimitReq(limits::LimitReq),
+    /// `limit_conn`.
+    LimitConn(limits::LimitConn),
 }
 
 /// One method of the access phase.

@@ -7,7 +7,7 @@ use crate::exchange::{Exchange, Head, MAX_SUBREQUESTS, MAX_URI_CHANGES};
 use crate::locate::Found;
 use crate::log::Level;
 use crate::modules::{access_log, core, empty_gif, not_modified, range, rewrite, stub_status};
-use crate::plan::{Access, Content, Filter, Plan, Precontent, Verdict};
+use crate::plan::{Access, Content, Filter, Plan, Preaccess, Precontent, Verdict};
 
 /// Why a step does not go on to the next one.
 #[derive(Debug)]
@@ -193,6 +193,15 @@ async fn inside<'c>(ex: &mut Exchange<'c>, plan: &'c Plan) -> Stop {
     }
     // `if` may have put its own settings in force.
     let plan = ex.plan;
+    for limit in &plan.preaccess {
+        let passed = match limit {
+            Preaccess::LimitReq(limit) => limit.check(ex).await,
+            Preaccess::LimitConn(limit) => limit.check(ex),
+        };
+        if let Err(stop) = passed {
+            return stop;
+        }
+    }
     if ex.is_main()
         && let Err(stop) = access(ex, plan).await
     {

@@ -1,6 +1,6 @@
 //! Directives that decide who may pass, and how often.
 
-use conf::Arg::{Choice, Flag, Many, Number, Optional, Text};
+use conf::Arg::{Flag, Many, Number, Text};
 
 use super::contexts::{HSL, HTTP, SL};
 use super::verdict::{NO_DEGRADATION, NOT_BUILT, OWN_HASHES};
@@ -10,23 +10,6 @@ pub(super) static ROWS: &[Row] = &[
     // ngx_http_auth_request_module
     row("auth_request", HSL, &[Text("uri | off")], NOT_BUILT),
     row("auth_request_set", HSL, &[Text("$variable"), Text("value")], NOT_BUILT),
-    // ngx_http_limit_conn_module
-    row("limit_conn", HSL, &[Text("zone"), Text("number")], NOT_BUILT),
-    row("limit_conn_dry_run", HSL, &[Flag], NOT_BUILT),
-    row("limit_conn_log_level", HSL, &[Choice(&["info", "notice", "warn", "error"])], NOT_BUILT),
-    row("limit_conn_status", HSL, &[Number], NOT_BUILT),
-    row("limit_conn_zone", HTTP, &[Text("key"), Text("zone=name:size")], NOT_BUILT),
-    // ngx_http_limit_req_module
-    row(
-        "limit_req",
-        HSL,
-        &[Text("zone=name"), Optional(&Text("burst=number")), Optional(&Text("nodelay | delay=number"))],
-        NOT_BUILT,
-    ),
-    row("limit_req_dry_run", HSL, &[Flag], NOT_BUILT),
-    row("limit_req_log_level", HSL, &[Choice(&["info", "notice", "warn", "error"])], NOT_BUILT),
-    row("limit_req_status", HSL, &[Number], NOT_BUILT),
-    row("limit_req_zone", HTTP, &[Text("key"), Text("zone"), Text("rate")], NOT_BUILT),
     // ngx_http_realip_module
     row("real_ip_header", HSL, &[Text("field | X-Real-IP | X-Forwarded-For | proxy_protocol")], NOT_BUILT),
     row("real_ip_recursive", HSL, &[Flag], NOT_BUILT),

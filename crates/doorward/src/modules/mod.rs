@@ -7,6 +7,7 @@ pub mod auth_request;
 pub mod core;
 pub mod empty_gif;
 pub mod headers;
+pub mod limits;
 pub mod not_modified;
 pub mod proxy;
 pub mod random_index;
@@ -31,6 +32,8 @@ pub static MODULES: &[&Module] = &[
     &core::ERROR_PAGE,
     &core::TYPES,
     &rewrite::MODULE,
+    &limits::REQ,
+    &limits::CONN,
     &access::MODULE,
     &auth_basic::MODULE,
     &auth_request::MODULE,
