@@ -34,14 +34,14 @@ pub async fn deliver(ex: &mut Exchange<'_>, mut body: Body) {
     let sent = match framing {
         Framing::None => {
             if let Body::Tunnel(tunnel) = body {
-                let sent = send(ex, &out, &[], 0).await;
+                let sent = send(ex, &mut out, &[], 0).await;
                 if sent.is_ok() {
                     tunnel.run(ex).await;
                 }
                 sent
             } else {
                 body.discard(ex).await;
-                send(ex, &out, &[], 0).await
+                send(ex, &mut out, &[], 0).await
             }
         }
         _ => stream(ex, &mut body, framing, &mut out).await,
@@ -147,17 +147,22 @@ fn last_chunk(ex: &Exchange<'_>, body: &Body, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-async fn send(ex: &Exchange<'_>, head: &[u8], piece: &[u8], payload: u64) -> Result<(), Truncated> {
+async fn send(ex: &Exchange<'_>, head: &mut Vec<u8>, piece: &[u8], payload: u64) -> Result<(), Truncated> {
     let visit = ex.visit;
     let timeout = ex.plan.core.send_timeout;
+    let length = head.len() + piece.len();
     let sent = if head.is_empty() {
         visit.client.write(piece, timeout).await
+    } else if length <= head.capacity() {
+        // Copying what is small costs less than a vectored write.
+        head.extend_from_slice(piece);
+        visit.client.write(head, timeout).await
     } else {
         visit.client.write_both(head, piece, timeout).await
     };
     match sent {
         Ok(()) => {
-            visit.bytes_sent.set(visit.bytes_sent.get() + (head.len() + piece.len()) as u64);
+            visit.bytes_sent.set(visit.bytes_sent.get() + length as u64);
             visit.body_bytes_sent.set(visit.body_bytes_sent.get() + payload);
             Ok(())
         }
