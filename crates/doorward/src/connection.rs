@@ -315,6 +315,7 @@ async fn answer(
         timed_out: Cell::new(false),
         complete: Cell::new(false),
         subrequests: Cell::new(0),
+        variable_depth: Cell::new(0),
     };
     let mut ex = Exchange::new(&visit, server);
     if let Some(pattern) = pattern {

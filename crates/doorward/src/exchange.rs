@@ -15,11 +15,14 @@ use crate::modules::limits::Held;
 use crate::modules::upstream::Attempts;
 use crate::plan::{LimitStatus, Plan};
 use crate::request_body::RequestBody;
-use crate::variables::{Index, Source, Value};
+use crate::variables::{Computed, Index, Source, Value};
 use crate::worker::{Service, Worker};
 
 /// How deep subrequests may nest (nginx's NGX_HTTP_MAX_SUBREQUESTS).
 pub const MAX_SUBREQUESTS: u8 = 50;
+
+/// How many variables may be evaluated one inside the other (nginx's ngx_http_variable_depth).
+const MAX_VARIABLE_DEPTH: u8 = 100;
 
 /// How often a request may change its location (nginx's NGX_HTTP_MAX_URI_CHANGES).
 pub const MAX_URI_CHANGES: u8 = 10;
@@ -68,6 +71,8 @@ pub struct Visit<'c> {
     pub complete: Cell<bool>,
     /// Subrequests made so far.
     pub subrequests: Cell<u8>,
+    /// Variables being evaluated one inside the other.
+    pub variable_depth: Cell<u8>,
 }
 
 /// A request or subrequest on its way. It borrows the configuration and owns what changes.
@@ -218,8 +223,10 @@ impl<'c> Exchange<'c> {
             Source::Fresh(get) => get(self, out),
             Source::Family(get, suffix) => get(self, suffix, out),
             Source::Once(get, slot) => self.remembered(*slot, out, |out| get(self, out)),
-            Source::Computed(how, Some(slot)) => self.remembered(*slot, out, |out| how.append(self, out)),
-            Source::Computed(how, None) => how.append(self, out),
+            Source::Computed(how, Some(slot)) => {
+                self.remembered(*slot, out, |out| self.compute(index, &**how, out))
+            }
+            Source::Computed(how, None) => self.compute(index, &**how, out),
             Source::Stored(slot) => {
                 let slots = self.visit.slots.borrow();
                 let Some(value) = slots.get(*slot as usize).filter(|v| v.known) else {
@@ -232,6 +239,20 @@ impl<'c> Exchange<'c> {
                 value.found
             }
         }
+    }
+
+    /// Evaluates a variable that a directive made, which may lead to others, and by mistake back to itself.
+    fn compute(&self, index: Index, how: &dyn Computed, out: &mut Vec<u8>) -> bool {
+        let depth = &self.visit.variable_depth;
+        if depth.get() >= MAX_VARIABLE_DEPTH {
+            let name = &self.visit.config.variables.names[index.0 as usize];
+            self.log(Level::Error, format_args!("cycle while evaluating variable \"{name}\""));
+            return false;
+        }
+        depth.set(depth.get() + 1);
+        let found = how.append(self, out);
+        depth.set(depth.get() - 1);
+        found
     }
 
     fn remembered(&self, slot: u32, out: &mut Vec<u8>, compute: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {

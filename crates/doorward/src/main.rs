@@ -11,6 +11,7 @@ mod directives;
 mod error_pages;
 mod exchange;
 mod fields;
+mod hostnames;
 mod locate;
 mod log;
 mod module;

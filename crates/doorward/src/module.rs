@@ -38,6 +38,11 @@ pub trait Settings: Any + Default {
     }
 }
 
+/// Of modules whose directives leave nothing in their block.
+impl Settings for () {
+    fn inherit(&mut self, (): &Self) {}
+}
+
 /// What a scope may do with a part whose type only its module knows.
 trait Part: Any {
     fn inherit_from(&mut self, outer: &dyn Any, inside: bool);

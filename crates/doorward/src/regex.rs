@@ -3,7 +3,7 @@
 use conf::{Diagnostic, Word};
 use pcre2::bytes::{Regex, RegexBuilder};
 
-use crate::exchange::Exchange;
+use crate::exchange::{Captures, Exchange};
 use crate::variables::{Index, Registry};
 
 /// A compiled pattern and the variables that its named groups fill.
@@ -62,6 +62,21 @@ impl Pattern {
             }
         }
         true
+    }
+
+    /// The groups of a match in `subject`; the variables of its named groups are set, the exchange's captures are not.
+    pub fn captures(&self, ex: &Exchange<'_>, subject: &[u8]) -> Option<Captures> {
+        let mut locations = self.regex.capture_locations();
+        if !matches!(self.regex.captures_read(&mut locations, subject), Ok(Some(_))) {
+            return None;
+        }
+        for (group, index) in &self.named {
+            let value = locations.get(*group).and_then(|(start, end)| subject.get(start..end));
+            ex.store(*index, value.unwrap_or_default());
+        }
+        let mut captures = Captures::default();
+        captures.set(subject, (0..locations.len()).map(|n| locations.get(n)));
+        Some(captures)
     }
 
     /// Whether it matches `subject`, without remembering anything.

@@ -26,19 +26,14 @@ pub(super) static ROWS: &[Row] = &[
     row("set", SL.or(IF_IN_SERVER).or(IF_IN_LOCATION), &[Text("$variable"), Text("value")], NOT_BUILT),
     row("uninitialized_variable_warn", HSL.or(IF_IN_SERVER).or(IF_IN_LOCATION), &[Flag], NOT_BUILT),
     // ngx_http_map_module
-    free("map", HTTP, &[Text("string"), Text("$variable")], NOT_BUILT),
     row("map_hash_bucket_size", HTTP, &[Number], OWN_HASHES),
     row("map_hash_max_size", HTTP, &[Number], OWN_HASHES),
-    // ngx_http_geo_module
-    free("geo", HTTP, &[Optional(&Text("$address")), Text("$variable")], NOT_BUILT),
     // ngx_http_geoip_module
     row("geoip_city", HTTP, &[Text("file"), Optional(&Text("recursive"))], NO_GEOIP),
     row("geoip_country", HTTP, &[Text("file"), Optional(&Text("recursive"))], NO_GEOIP),
     row("geoip_org", HTTP, &[Text("file"), Optional(&Text("recursive"))], NO_GEOIP),
     row("geoip_proxy", HTTP, &[Text("address | CIDR")], NO_GEOIP),
     row("geoip_proxy_recursive", HTTP, &[Flag], NO_GEOIP),
-    // ngx_http_split_clients_module
-    free("split_clients", HTTP, &[Text("string"), Text("$variable")], NOT_BUILT),
     // ngx_http_browser_module
     row("ancient_browser", HSL, &[Many(&Text("string"))], NOT_BUILT),
     row("ancient_browser_value", HSL, &[Text("string")], NOT_BUILT),

@@ -6,13 +6,16 @@ pub mod auth_basic;
 pub mod auth_request;
 pub mod core;
 pub mod empty_gif;
+pub mod geo;
 pub mod headers;
 pub mod limits;
+pub mod map;
 pub mod not_modified;
 pub mod proxy;
 pub mod random_index;
 pub mod range;
 pub mod rewrite;
+pub mod split_clients;
 pub mod static_files;
 pub mod stub_status;
 pub mod try_files;
@@ -34,6 +37,9 @@ pub static MODULES: &[&Module] = &[
     &rewrite::MODULE,
     &limits::REQ,
     &limits::CONN,
+    &geo::MODULE,
+    &map::MODULE,
+    &split_clients::MODULE,
     &access::MODULE,
     &auth_basic::MODULE,
     &auth_request::MODULE,

@@ -44,8 +44,8 @@ impl Registry {
         let slot = self.slots;
         let entry = &mut self.entries[index.0 as usize];
         match entry.source {
-            Some(Source::Stored(_) | Source::Computed(..)) => return Ok(index),
-            Some(_) => return Err(duplicate(&entry.name, span)),
+            // A module's own variable has a source here only when an earlier line was let to set it.
+            Some(_) => return Ok(index),
             None => {}
         }
         entry.source = Some(match row(&entry.name) {

@@ -3,7 +3,7 @@
 use conf::{Diagnostic, Piece, Word};
 
 use super::{Index, Registry};
-use crate::exchange::Exchange;
+use crate::exchange::{Captures, Exchange};
 
 /// Text and variables in their order (nginx's complex value).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,13 +67,18 @@ impl Template {
 
     /// Writes the value for this request.
     pub fn append(&self, ex: &Exchange<'_>, out: &mut Vec<u8>) {
+        self.append_captured(ex, &ex.captures, out);
+    }
+
+    /// Writes the value for this request, with these captures in place of the request's own.
+    pub fn append_captured(&self, ex: &Exchange<'_>, captures: &Captures, out: &mut Vec<u8>) {
         for part in &self.parts {
             match part {
                 Part::Literal(text) => out.extend_from_slice(text),
                 Part::Variable(index) => {
                     ex.variable(*index, out);
                 }
-                Part::Capture(n) => ex.captures.append(*n, out),
+                Part::Capture(n) => captures.append(*n, out),
             }
         }
     }

@@ -5,7 +5,7 @@ mod directives;
 mod run;
 
 pub use condition::Condition;
-pub use directives::{Line, RewriteSettings};
+pub use directives::{Line, RewriteSettings, variable_name};
 pub use run::run;
 
 use conf::Diagnostic;
