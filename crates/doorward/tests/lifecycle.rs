@@ -1,0 +1,431 @@
+//! Processes and signals: reloads, ends, logs opened anew, upgrades, and what happens when a process dies.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may assume; what is not a #[test] function itself is one part of it"
+)]
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_doorward");
+
+/// A running program with its folder. It is killed with its worker processes if a test fails.
+struct Gateway {
+    folder: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Gateway {
+    /// Starts it in the foreground; `{port}` and `{folder}` in the configuration are filled in.
+    fn start(configuration: &str) -> Gateway {
+        let mut gateway = Gateway::prepare(&format!("daemon off; {configuration}"));
+        gateway.child = Some(gateway.command().spawn().unwrap());
+        gateway.wait("it listens", |gateway| gateway.pid_file("nginx.pid").is_some());
+        gateway
+    }
+
+    fn prepare(configuration: &str) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        // The worker's user must reach its temporary files.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(folder.path().join("logs")).unwrap();
+        let gateway = Gateway { folder, port: free_port(), child: None };
+        gateway.configure(configuration);
+        gateway
+    }
+
+    fn configure(&self, configuration: &str) {
+        let text = configuration
+            .replace("{port}", &self.port.to_string())
+            .replace("{folder}", &self.folder.path().display().to_string());
+        let text = format!("pid nginx.pid; error_log error.log info; events {{}} {text}");
+        fs::write(self.path("nginx.conf"), text).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("-p").arg(self.folder.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    fn pid_file(&self, name: &str) -> Option<Pid> {
+        self.read(name).trim().parse().ok().map(Pid::from_raw)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(self.pid_file("nginx.pid").unwrap(), signal).unwrap();
+    }
+
+    /// The worker processes in the order in which they were started.
+    fn workers(&self) -> Vec<Pid> {
+        let log = self.read("error.log");
+        log.lines()
+            .filter_map(|line| line.split_once("start worker process "))
+            .filter_map(|(_, pid)| pid.parse().ok().map(Pid::from_raw))
+            .collect()
+    }
+
+    fn wait(&self, what: &str, mut is_so: impl FnMut(&Gateway) -> bool) {
+        let start = Instant::now();
+        while !is_so(self) {
+            assert!(
+                start.elapsed() < Duration::from_secs(8),
+                "waited for: {what}\n{}",
+                self.read("error.log")
+            );
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn wait_for_log(&self, words: &str) {
+        self.wait(words, |gateway| gateway.read("error.log").contains(words));
+    }
+
+    fn connect(&self) -> std::io::Result<TcpStream> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(8)))?;
+        Ok(stream)
+    }
+
+    /// The body of the answer on a connection of its own.
+    fn get(&self, path: &str) -> std::io::Result<String> {
+        get(&mut self.connect()?, path)
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        let mut status = None;
+        self.wait("the end", |_| {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        for name in ["nginx.pid", "nginx.pid.oldbin"] {
+            if let Some(pid) = self.pid_file(name) {
+                let _ = kill(pid, Signal::SIGTERM);
+            }
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM);
+            let _ = child.wait();
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn get(stream: &mut TcpStream, path: &str) -> std::io::Result<String> {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
+        _ => Err(std::io::Error::new(ErrorKind::InvalidData, answer)),
+    }
+}
+
+/// A server that answers each request when the time is over.
+fn slow_server(delay: Duration) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let mut request = [0; 1024];
+                let _ = stream.read(&mut request);
+                sleep(delay);
+                let _ = stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nslow");
+            });
+        }
+    });
+    port
+}
+
+fn answers(text: &str) -> String {
+    format!("http {{ server {{ listen 127.0.0.1:{{port}}; location / {{ return 200 {text}; }} }} }}")
+}
+
+fn exists(pid: Pid) -> bool {
+    // A process that has ended and was not waited for yet does not count.
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+#[test]
+fn reloads_under_load_lose_no_request() {
+    const RELOADS: usize = 20;
+    let gateway = Arc::new(Gateway::start(&answers("0")));
+    let (over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..3)
+        .map(|_| {
+            let (gateway, over, served) = (gateway.clone(), over.clone(), served.clone());
+            thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    gateway.get("/").unwrap();
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for number in 1..=RELOADS {
+        let workers = 1 + number % 3;
+        gateway
+            .configure(&format!("daemon off; worker_processes {workers}; {}", answers(&number.to_string())));
+        gateway.signal(Signal::SIGHUP);
+        gateway.wait("the new answer", |gateway| gateway.get("/").unwrap() == number.to_string());
+    }
+    over.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().unwrap();
+    }
+    assert!(served.load(Ordering::Relaxed) > 100);
+    let ends = |gateway: &Gateway| gateway.read("error.log").matches("exited with code 0").count();
+    gateway.wait("the ends of configurations", |gateway| ends(gateway) >= RELOADS);
+    sleep(Duration::from_millis(100));
+    assert_eq!(ends(&gateway), RELOADS);
+    assert_eq!(gateway.workers().len(), 1);
+}
+
+#[test]
+fn a_reload_closes_idle_connections_and_lets_requests_end() {
+    let backend = slow_server(Duration::from_millis(500));
+    let slow = format!("location /slow {{ proxy_pass http://127.0.0.1:{backend}; }}");
+    let gateway = Gateway::start(&answers("old").replace("location /", &format!("{slow} location /")));
+    let mut idle = gateway.connect().unwrap();
+    write!(idle, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut answer = [0; 4096];
+    assert!(idle.read(&mut answer).unwrap() > 0);
+    let mut busy = gateway.connect().unwrap();
+    let request = thread::spawn(move || get(&mut busy, "/slow"));
+    sleep(Duration::from_millis(100));
+
+    gateway.configure(&format!("daemon off; {}", answers("new")));
+    gateway.signal(Signal::SIGHUP);
+    let start = Instant::now();
+    assert_eq!(idle.read(&mut answer).unwrap(), 0);
+    assert!(start.elapsed() < Duration::from_millis(300), "{:?}", start.elapsed());
+    assert_eq!(gateway.get("/slow").unwrap(), "new");
+    assert!(!gateway.read("error.log").contains("exited with code 0"));
+    assert_eq!(request.join().unwrap().unwrap(), "slow");
+    gateway.wait_for_log("exited with code 0");
+}
+
+#[test]
+fn a_bad_configuration_changes_nothing() {
+    let gateway = Gateway::start(&answers("old"));
+    gateway.configure("daemon off; http { server { listen 127.0.0.1:{port}; nonsense on; } }");
+    gateway.signal(Signal::SIGHUP);
+    gateway.wait_for_log("[emerg]");
+    assert!(gateway.read("error.log").contains("unknown directive \"nonsense\" in "));
+    assert_eq!(gateway.get("/").unwrap(), "old");
+    // An address of documentation (RFC 5737) is nobody's.
+    let elsewhere = answers("new").replace("listen", "listen 192.0.2.1:{port}; listen");
+    gateway.configure(&format!("daemon off; {elsewhere}"));
+    gateway.signal(Signal::SIGHUP);
+    gateway.wait_for_log("bind() to 192.0.2.1:");
+    assert_eq!(gateway.get("/").unwrap(), "old");
+    assert!(!gateway.read("error.log").contains("exited"));
+}
+
+#[test]
+fn logs_are_opened_anew() {
+    let gateway = Gateway::start(&answers("x").replace("server {", "access_log access.log; server {"));
+    gateway.get("/before").unwrap();
+    gateway.wait("the line", |gateway| gateway.read("access.log").contains("/before"));
+    for name in ["access.log", "error.log"] {
+        fs::rename(gateway.path(name), gateway.path(&format!("{name}.1"))).unwrap();
+    }
+    gateway.signal(Signal::SIGUSR1);
+    gateway.wait("the new files", |gateway| gateway.path("access.log").exists());
+    gateway.wait("a line in the new file", |gateway| {
+        gateway.get("/after").unwrap();
+        gateway.read("access.log").contains("/after")
+    });
+    let old = gateway.read("access.log.1");
+    gateway.get("/last").unwrap();
+    gateway.wait("the last line", |gateway| gateway.read("access.log").contains("/last"));
+    assert_eq!(gateway.read("access.log.1"), old);
+    gateway.signal(Signal::SIGQUIT);
+    gateway.wait_for_log("gracefully shutting down");
+}
+
+#[test]
+fn quit_lets_a_slow_request_end_and_takes_no_other() {
+    let backend = slow_server(Duration::from_millis(600));
+    let mut gateway = Gateway::start(&format!(
+        "worker_processes 2; http {{ server {{ listen 127.0.0.1:{{port}}; listen unix:{{folder}}/socket; \
+         location / {{ proxy_pass http://127.0.0.1:{backend}; }} }} }}"
+    ));
+    assert!(gateway.path("socket").exists());
+    let mut busy = gateway.connect().unwrap();
+    let request = thread::spawn(move || get(&mut busy, "/"));
+    sleep(Duration::from_millis(100));
+    gateway.signal(Signal::SIGQUIT);
+    gateway.wait("no one listens", |gateway| gateway.connect().is_err());
+    assert!(gateway.child.as_mut().unwrap().try_wait().unwrap().is_none());
+    assert_eq!(request.join().unwrap().unwrap(), "slow");
+    assert!(gateway.end().success());
+    assert!(!gateway.path("nginx.pid").exists());
+    assert!(!gateway.path("socket").exists());
+}
+
+#[test]
+fn term_ends_at_once_even_while_it_quits() {
+    let backend = slow_server(Duration::from_secs(5));
+    let server =
+        format!("listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://127.0.0.1:{backend}; }}");
+    for processes in ["on", "off"] {
+        let mut gateway =
+            Gateway::start(&format!("master_process {processes}; http {{ server {{ {server} }} }}"));
+        let mut busy = gateway.connect().unwrap();
+        let request = thread::spawn(move || get(&mut busy, "/"));
+        sleep(Duration::from_millis(100));
+        gateway.signal(Signal::SIGQUIT);
+        gateway.wait_for_log("gracefully shutting down");
+        let start = Instant::now();
+        gateway.signal(Signal::SIGTERM);
+        assert!(gateway.end().success());
+        assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+        assert!(request.join().unwrap().is_err());
+        assert!(!gateway.path("nginx.pid").exists());
+    }
+}
+
+#[test]
+fn a_worker_that_dies_is_replaced_and_one_without_master_ends() {
+    let gateway = Gateway::start(&answers("x"));
+    gateway.get("/").unwrap();
+    let first = gateway.workers()[0];
+    kill(first, Signal::SIGKILL).unwrap();
+    gateway.wait_for_log(&format!("worker process {first} exited on signal 9"));
+    // The socket is the master's: who connects meanwhile waits for the next worker.
+    assert_eq!(gateway.get("/").unwrap(), "x");
+    let workers = gateway.workers();
+    assert_eq!(workers.len(), 2, "{workers:?}");
+    // One that died early is not replaced at once each time.
+    kill(workers[1], Signal::SIGKILL).unwrap();
+    assert_eq!(gateway.get("/").unwrap(), "x");
+
+    let last = *gateway.workers().last().unwrap();
+    gateway.signal(Signal::SIGKILL);
+    gateway.wait("the worker ends", |_| !exists(last));
+    assert!(gateway.read("error.log").contains("the master process is gone"));
+}
+
+#[test]
+fn an_upgrade_can_be_rolled_back_and_completed() {
+    let gateway = Gateway::prepare(&answers("x"));
+    assert!(gateway.command().status().unwrap().success());
+    gateway.wait("it listens", |gateway| gateway.pid_file("nginx.pid").is_some());
+    gateway.get("/").unwrap();
+    let old = gateway.pid_file("nginx.pid").unwrap();
+    let files = |pid: Pid| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let old_files = files(old);
+
+    let upgrade = || {
+        kill(old, Signal::SIGUSR2).unwrap();
+        gateway.wait("both pid files", |gateway| {
+            gateway.pid_file("nginx.pid.oldbin") == Some(old)
+                && gateway.pid_file("nginx.pid").is_some_and(|pid| pid != old)
+        });
+        gateway.pid_file("nginx.pid").unwrap()
+    };
+    let new = upgrade();
+    let workers = gateway.workers();
+    kill(old, Signal::SIGWINCH).unwrap();
+    gateway.wait("the old worker's end", |_| !exists(workers[0]));
+    assert_eq!(gateway.get("/").unwrap(), "x");
+    // Nothing but the listening socket went over.
+    assert_eq!(files(new), old_files);
+
+    // Back again.
+    kill(old, Signal::SIGHUP).unwrap();
+    gateway.wait("a worker of the old program", |gateway| gateway.workers().len() == 3);
+    kill(new, Signal::SIGQUIT).unwrap();
+    gateway.wait("the old pid file", |gateway| gateway.pid_file("nginx.pid") == Some(old));
+    assert!(!gateway.path("nginx.pid.oldbin").exists());
+    assert_eq!(gateway.get("/").unwrap(), "x");
+
+    // And once more, to the end.
+    let new = upgrade();
+    kill(old, Signal::SIGQUIT).unwrap();
+    gateway.wait("the old program's end", |_| !exists(old));
+    assert_eq!(gateway.get("/").unwrap(), "x");
+    assert_eq!(gateway.pid_file("nginx.pid"), Some(new));
+    assert!(!gateway.path("nginx.pid.oldbin").exists());
+    kill(new, Signal::SIGQUIT).unwrap();
+    gateway.wait("the new program's end", |_| !exists(new));
+    assert!(!gateway.path("nginx.pid").exists());
+}
+
+#[test]
+fn a_worker_gives_up_root_and_still_serves_what_only_root_may_read() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let gateway = Gateway::start(&format!("user daemon; {}", answers("x")));
+    fs::create_dir(gateway.path("private")).unwrap();
+    let server = answers("private").replace("http {", "http { access_log private/access.log;");
+    let server = server.replace("{port}", &gateway.port.to_string());
+    fs::write(gateway.path("private/server.conf"), server).unwrap();
+    fs::set_permissions(gateway.path("private/server.conf"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(gateway.path("private"), fs::Permissions::from_mode(0o700)).unwrap();
+    gateway.configure("daemon off; user daemon; include private/*.conf;");
+    gateway.signal(Signal::SIGHUP);
+    gateway.wait("the new answer", |gateway| gateway.get("/").unwrap() == "private");
+    gateway.wait("its line", |gateway| gateway.read("private/access.log").contains("GET"));
+    let worker = fs::metadata(format!("/proc/{}", gateway.workers()[0])).unwrap();
+    let user = nix::unistd::User::from_name("daemon").unwrap().unwrap();
+    assert_eq!(worker.uid(), user.uid.as_raw());
+    assert_eq!(fs::metadata(gateway.path("client_body_temp")).unwrap().uid(), user.uid.as_raw());
+}
+
+#[test]
+fn a_closed_or_broken_error_output_is_no_reason_to_fail() {
+    let gateway = Gateway::prepare(&format!("daemon off; nonsense; {}", answers("x")));
+    let folder = gateway.folder.path().display();
+    for output in ["2>&-", "2>/dev/full"] {
+        for flags in ["-t", "", "-s stop"] {
+            let line = format!("exec {PROGRAM} -p {folder} -c nginx.conf -e error.log {flags} {output}");
+            assert_eq!(Command::new("sh").args(["-c", &line]).status().unwrap().code(), Some(1), "{line}");
+        }
+        for flags in ["-v", "-V", "-h"] {
+            let line = format!("exec {PROGRAM} {flags} {output}");
+            assert_eq!(Command::new("sh").args(["-c", &line]).status().unwrap().code(), Some(0), "{line}");
+        }
+    }
+    // What could not be said there is in the log.
+    assert!(gateway.read("error.log").contains("[emerg]"));
+}
