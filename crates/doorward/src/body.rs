@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use crate::exchange::Exchange;
+use crate::modules::cache::Fill;
 use crate::modules::proxy::{Tunnel, UpstreamBody};
 
 /// A body of a response.
@@ -22,6 +23,8 @@ pub enum Body {
     File(FilePart),
     /// What an upstream sends.
     Upstream(Box<UpstreamBody>),
+    /// What an upstream sends, stored on its way.
+    Filling(Box<Fill>),
     /// None, but what follows the head is another protocol's.
     Tunnel(Box<Tunnel>),
     /// Several, one behind the other.
@@ -78,6 +81,7 @@ impl Body {
             }
             Body::File(part) => part.next(out, most),
             Body::Upstream(upstream) => upstream.next(ex, out, most).await,
+            Body::Filling(fill) => fill.next(ex, out, most).await,
             Body::Parts(parts) => {
                 while let Some(first) = parts.front_mut() {
                     if Box::pin(first.next(ex, out, most)).await? {
@@ -99,6 +103,7 @@ impl Body {
             Body::Shared(_, range) => range.is_empty(),
             Body::File(part) => part.length == 0,
             Body::Upstream(upstream) => upstream.is_done(),
+            Body::Filling(fill) => fill.is_done(),
             Body::Parts(parts) => parts.iter().all(Body::is_done),
             Body::Part(part) => part.length == 0,
         }
@@ -139,10 +144,20 @@ impl Body {
         }
     }
 
+    /// Whether it is stored while it is written out, and so read to its end whatever becomes of the client.
+    pub fn is_filling(&self) -> bool {
+        match self {
+            Body::Filling(fill) => !fill.is_done(),
+            Body::Part(part) => part.body.is_filling(),
+            _ => false,
+        }
+    }
+
     /// Lets go of it without writing it out: a short rest from an upstream is read, so that its connection is kept.
     pub async fn discard(self, ex: &mut Exchange<'_>) {
         match self {
             Body::Upstream(mut upstream) => upstream.discard(ex).await,
+            Body::Filling(mut fill) => fill.drain(ex).await,
             Body::Part(part) => Box::pin(part.body.discard(ex)).await,
             _ => {}
         }

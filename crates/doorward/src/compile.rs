@@ -44,6 +44,8 @@ pub struct Compiler {
     pub formats: crate::modules::access_log::Formats,
     /// Folders that the configuration writes to.
     pub folders: Vec<PathBuf>,
+    /// Caches by `proxy_cache_path`.
+    pub caches: Vec<crate::modules::cache::CachePath>,
     /// Counts the locations that pass requests on, to tell their idle connections apart.
     pub locations_with_upstreams: usize,
     /// Named locations of the server being finished.
@@ -106,6 +108,7 @@ pub fn compile(
         http: None,
         formats: Default::default(),
         folders: Vec::new(),
+        caches: Vec::new(),
         locations_with_upstreams: 0,
         named: HashMap::new(),
         files,
@@ -152,6 +155,7 @@ impl Compiler {
             listeners,
             upstreams,
             folders: self.folders,
+            caches: self.caches,
             log_failure: self.logs.failure().map(|(path, error)| {
                 format!("open() \"{}\" failed {}", path.display(), crate::log::system_error(error))
             }),

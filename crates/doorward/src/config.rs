@@ -30,6 +30,8 @@ pub struct Config {
     pub logs: HashMap<PathBuf, Arc<crate::log::LogFile>>,
     /// Folders that are made at the start.
     pub folders: Vec<PathBuf>,
+    /// Caches, with the bounds of each.
+    pub caches: Vec<crate::modules::cache::CachePath>,
     /// The first log file that could not be opened.
     pub log_failure: Option<String>,
     /// Counts reloads.

@@ -14,6 +14,7 @@ use crate::deliver::deliver;
 use crate::exchange::{Exchange, Visit};
 use crate::log::{Level, system_error};
 use crate::modules::access_log;
+use crate::modules::cache;
 use crate::modules::core::{Lingering, body_allowed};
 use crate::request_body::RequestBody;
 use crate::run::{Stop, give_up, refuse, run};
@@ -350,6 +351,9 @@ async fn answer(
         }
     }
     access_log::write(&ex);
+    if !ex.cache.updates.is_empty() {
+        cache::update(&mut ex).await;
+    }
     after(&ex, refused.is_some()).await
 }
 

@@ -39,12 +39,22 @@ pub async fn deliver(ex: &mut Exchange<'_>, mut body: Body) {
                     tunnel.run(ex).await;
                 }
                 sent
+            } else if body.is_filling() {
+                let sent = send(ex, &mut out, &[], 0).await;
+                body.discard(ex).await;
+                sent
             } else {
                 body.discard(ex).await;
                 send(ex, &mut out, &[], 0).await
             }
         }
-        _ => stream(ex, &mut body, framing, &mut out).await,
+        _ => {
+            let sent = stream(ex, &mut body, framing, &mut out).await;
+            if body.is_filling() {
+                body.discard(ex).await;
+            }
+            sent
+        }
     };
     ex.visit.complete.set(sent.is_ok());
     if sent.is_err() {
@@ -138,8 +148,10 @@ async fn sendfile(ex: &Exchange<'_>, part: &mut FilePart) -> Option<Result<(), T
 
 fn last_chunk(ex: &Exchange<'_>, body: &Body, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
-    if let Body::Upstream(upstream) = body {
-        upstream.append_trailers(out);
+    match body {
+        Body::Upstream(upstream) => upstream.append_trailers(out),
+        Body::Filling(fill) => fill.upstream().append_trailers(out),
+        _ => {}
     }
     if ex.response.adds_trailers {
         headers::append_trailers(ex, out);

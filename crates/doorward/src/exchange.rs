@@ -107,6 +107,8 @@ pub struct Exchange<'c> {
     pub response: Head,
     /// What was tried at upstreams.
     pub upstream: Attempts,
+    /// How a cache served it.
+    pub cache: crate::modules::cache::State<'c>,
     /// The rate that the body may be sent at, when something set it (`limit_rate`, `X-Accel-Limit-Rate`).
     pub limit_rate: Option<u64>,
     /// Whether the location's prefix is still that of the path (`rewrite ... break` changes the path under it).
@@ -141,7 +143,7 @@ pub struct Head {
 }
 
 /// What a regular expression captured.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Captures {
     subject: Vec<u8>,
     groups: Vec<Option<(usize, usize)>>,
@@ -194,6 +196,7 @@ impl<'c> Exchange<'c> {
             captures: Captures::default(),
             response: Head::default(),
             upstream: Attempts::default(),
+            cache: Default::default(),
             limit_rate: None,
             valid_location: true,
             add_uri_to_alias: false,

@@ -1,35 +1,13 @@
 //! Directives that pass a request to an HTTP server.
 
-use conf::Arg::{AnyMany, Choice, Flag, Many, Number, Offset, Optional, Size, Text, Time};
+use conf::Arg::{Choice, Flag, Many, Number, Optional, Size, Text, Time};
 
-use super::contexts::{HSL, HTTP, IF_IN_LOCATION, LIMIT_EXCEPT, LOCATION, SL};
-use super::verdict::{NO_OPENSSL, NOT_BUILT, OWN_HASHES, OWN_MEMORY, OWN_TLS_CACHE, OWN_WRITES};
+use super::contexts::{HSL, IF_IN_LOCATION, SL};
+use super::verdict::{NO_OPENSSL, NOT_BUILT, OWN_TLS_CACHE, OWN_WRITES};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
     // ngx_http_proxy_module
-    row("proxy_cache", HSL, &[Text("zone | off")], NOT_BUILT),
-    row("proxy_cache_background_update", HSL, &[Flag], NOT_BUILT),
-    row("proxy_cache_bypass", HSL, &[Many(&Text("string"))], NOT_BUILT),
-    row("proxy_cache_convert_head", HSL, &[Flag], NOT_BUILT),
-    row("proxy_cache_key", HSL, &[Text("string")], NOT_BUILT),
-    row("proxy_cache_lock", HSL, &[Flag], NOT_BUILT),
-    row("proxy_cache_lock_age", HSL, &[Time], NOT_BUILT),
-    row("proxy_cache_lock_timeout", HSL, &[Time], NOT_BUILT),
-    row("proxy_cache_max_range_offset", HSL, &[Offset], NOT_BUILT),
-    row("proxy_cache_methods", HSL, &[Many(&Text("GET | HEAD | POST"))], NOT_BUILT),
-    row("proxy_cache_min_uses", HSL, &[Number], NOT_BUILT),
-    row("proxy_cache_path", HTTP, &[Text("path"), Many(&Text("parameter"))], NOT_BUILT),
-    row("proxy_cache_revalidate", HSL, &[Flag], NOT_BUILT),
-    row(
-        "proxy_cache_use_stale",
-        HSL,
-        &[Many(&Text(
-            "error | timeout | invalid_header | updating | http_500 | http_502 | http_503 | http_504 | http_403 | http_404 | http_429 | off",
-        ))],
-        NOT_BUILT,
-    ),
-    row("proxy_cache_valid", HSL, &[AnyMany(&Text("code")), Text("time")], NOT_BUILT),
     row("proxy_http_version", HSL, &[Choice(&["1.0", "1.1", "2"])], NOT_BUILT),
     row(
         "proxy_next_upstream",
@@ -39,7 +17,6 @@ pub(super) static ROWS: &[Row] = &[
         ))],
         NOT_BUILT,
     ),
-    row("proxy_no_cache", HSL, &[Many(&Text("string"))], NOT_BUILT),
     row("proxy_ssl_certificate", HSL, &[Text("file")], NOT_BUILT),
     row(
         "proxy_ssl_certificate_cache",

@@ -4,6 +4,7 @@ pub mod access;
 pub mod access_log;
 pub mod auth_basic;
 pub mod auth_request;
+pub mod cache;
 pub mod core;
 pub mod empty_gif;
 pub mod geo;
@@ -50,6 +51,8 @@ pub static MODULES: &[&Module] = &[
     &proxy::LISTS,
     &proxy::REWRITES,
     &proxy::BUFFERS,
+    &cache::MODULE,
+    &cache::PATHS,
     &static_files::MODULE,
     &random_index::MODULE,
     &empty_gif::MODULE,

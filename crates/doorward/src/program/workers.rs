@@ -20,6 +20,7 @@ use super::serving::Event;
 use super::sockets::Sockets;
 use crate::config::Config;
 use crate::log::{Level, system_error};
+use crate::modules::cache;
 use crate::worker::{Counters, Service, Tenure, Worker};
 
 /// What a thread is told.
@@ -80,6 +81,7 @@ impl Workers {
         while self.threads.len() < wanted && started.is_ok() {
             started = self.add();
         }
+        cache::keep(&config.caches, &config.error_log);
         let tenure = Arc::new(Tenure::new(&config));
         if let Some(old) = self.tenure.replace(tenure.clone()) {
             old.retired.store(true, Ordering::Relaxed);

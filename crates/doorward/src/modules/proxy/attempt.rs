@@ -138,7 +138,7 @@ impl Proxy {
 
     async fn connect(&self, ex: &mut Exchange<'_>, address: &net::Address) -> Result<Pooled, Failed> {
         let options = self.connect_options(ex);
-        let watch = ex.is_main() && !self.values.ignore_client_abort;
+        let watch = self.watches(ex);
         let connecting = Stream::connect(address, &options);
         match ex.visit.client.waiting(self.values.connect_timeout, watch, connecting).await {
             Ok(Ok(stream)) => Ok(Pooled::new(stream)),
@@ -177,7 +177,7 @@ impl Proxy {
         connection: &mut Pooled,
         reused: bool,
     ) -> Result<(), Failed> {
-        let watch = ex.is_main() && !self.values.ignore_client_abort;
+        let watch = self.watches(ex);
         let write = connection.stream.write_all(&question.head);
         ex.upstream.sending();
         let written = ex.visit.client.waiting(self.values.send_timeout, watch, write).await;
@@ -215,7 +215,7 @@ impl Proxy {
         }
         let bytes_sent = Cell::new(0);
         let stream = RefCell::new(&mut connection.stream);
-        let watch = ex.is_main() && !self.values.ignore_client_abort;
+        let watch = self.watches(ex);
         let feed = Feed { visit: ex.visit, plan: ex.plan, watch, timeout: self.values.send_timeout };
         let mut feeding = pin!(feed.run(question, &stream, &bytes_sent));
         let result = loop {
@@ -254,7 +254,7 @@ impl Proxy {
         connection: &mut Pooled,
         reading: &mut Reading<'_>,
     ) -> Result<(), Failed> {
-        let watch = ex.is_main() && !self.values.ignore_client_abort;
+        let watch = self.watches(ex);
         loop {
             let read = connection.stream.read(&mut reading.bytes, READ);
             match ex.visit.client.waiting(self.values.read_timeout, watch, read).await {

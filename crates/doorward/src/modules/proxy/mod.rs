@@ -3,6 +3,7 @@
 mod attempt;
 mod bind;
 mod body;
+mod cached;
 mod pass;
 mod request;
 mod response;
@@ -18,6 +19,7 @@ use conf::Arg::{Choice, Flag, Many, Number, Offset, Optional, Size, Text, Time};
 use conf::{Contexts, Diagnostic, once};
 
 use crate::module::{Module, Scope, Settings};
+use crate::modules::cache::Cache;
 use crate::plan::{Content, Plan};
 use crate::variables::Template;
 use crate::{directives, settings};
@@ -150,6 +152,8 @@ pub struct Proxy {
     pub destination: Destination,
     /// The fields of the request.
     pub request: request::Fields,
+    /// Where answers are stored.
+    pub cache: Option<Box<Cache>>,
     /// Fields of the answer that the client does not see.
     pub hidden: response::Hidden,
     /// Changes to the fields of the answer.
@@ -336,6 +340,7 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
         return Err(Diagnostic::at(fixed.span, NO_URI_PART));
     }
     let request = request::Fields::new(&lists.set_header, &values, cx)?;
+    let cache = Cache::settle(cx, scope, &values.ignore_headers)?.map(Box::new);
     let hidden = response::Hidden::new(
         lists.hide_header.as_deref().unwrap_or_default(),
         lists.pass_header.as_deref().unwrap_or_default(),
@@ -343,7 +348,7 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     let rewrites = lists.rewrites.settle(&destination, &location);
     cx.locations_with_upstreams += 1;
     let location_key = cx.locations_with_upstreams;
-    let proxy = Proxy { values, destination, request, hidden, rewrites, location, location_key };
+    let proxy = Proxy { values, destination, request, cache, hidden, rewrites, location, location_key };
     plan.content = Content::Proxy(Box::new(proxy));
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::{Proxy, ProxyValues};
 use crate::compile::Compiler;
 use crate::deliver::itoa;
 use crate::exchange::Exchange;
+use crate::modules::cache::Entry;
 use crate::variables::{Row, Template};
 
 /// The fields of requests: those that the configuration sets, and which of the client's are left out for that.
@@ -23,6 +24,10 @@ pub struct Fields {
     default_length: bool,
     /// Known fields of the client that are left out, as bits.
     left_out: [u64; 2],
+    /// The same where the answer may be stored: conditions and ranges are between the client and the cache.
+    left_out_to_store: [u64; 2],
+    /// Whether the stored answer's conditions are passed on: `If-Modified-Since` and `If-None-Match`.
+    own_conditions: (bool, bool),
     /// Other fields of the client that are left out, in lower case.
     left_out_others: HashSet<Vec<u8>>,
 }
@@ -40,6 +45,16 @@ const NEVER_PASSED: [Name; 9] = [
     Name::Upgrade,
 ];
 
+/// Fields that are the cache's business where an answer may be stored.
+const CONDITIONS: [Name; 6] = [
+    Name::IfModifiedSince,
+    Name::IfUnmodifiedSince,
+    Name::IfNoneMatch,
+    Name::IfMatch,
+    Name::Range,
+    Name::IfRange,
+];
+
 impl Fields {
     /// Arranges the fields of a location.
     pub fn new(set: &[(Vec<u8>, Template)], _: &ProxyValues, _: &mut Compiler) -> Result<Fields, Diagnostic> {
@@ -48,6 +63,8 @@ impl Fields {
             set: Vec::new(),
             default_length: true,
             left_out: [0; 2],
+            left_out_to_store: [0; 2],
+            own_conditions: (true, true),
             left_out_others: HashSet::new(),
         };
         for id in NEVER_PASSED {
@@ -59,6 +76,8 @@ impl Fields {
             match id {
                 Name::Host => fields.default_host = false,
                 Name::ContentLength => fields.default_length = false,
+                Name::IfModifiedSince => fields.own_conditions.0 = false,
+                Name::IfNoneMatch => fields.own_conditions.1 = false,
                 _ => {}
             }
             if value.as_literal().is_some_and(<[u8]>::is_empty) {
@@ -67,6 +86,10 @@ impl Fields {
             let mut start = name.clone();
             start.extend_from_slice(b": ");
             fields.set.push((start, value.clone()));
+        }
+        fields.left_out_to_store = fields.left_out;
+        for id in CONDITIONS {
+            fields.left_out_to_store[id as usize / 64] |= 1 << (id as usize % 64);
         }
         Ok(fields)
     }
@@ -80,10 +103,11 @@ impl Fields {
         }
     }
 
-    fn leaves_out(&self, id: Name, name: &[u8]) -> bool {
+    fn leaves_out(&self, id: Name, name: &[u8], to_store: bool) -> bool {
         if id != Name::Other {
             let bit = id as usize;
-            return self.left_out[bit / 64] & (1 << (bit % 64)) != 0;
+            let left_out = if to_store { &self.left_out_to_store } else { &self.left_out };
+            return left_out[bit / 64] & (1 << (bit % 64)) != 0;
         }
         !self.left_out_others.is_empty() && self.left_out_others.contains(&name.to_ascii_lowercase())
     }
@@ -114,6 +138,7 @@ impl Proxy {
         let visit = ex.visit;
         match &self.values.method {
             Some(method) => method.append(ex, out),
+            None if ex.cache.as_get() => out.extend_from_slice(b"GET"),
             None => out.extend_from_slice(ex.method_text()),
         }
         out.push(b' ');
@@ -146,10 +171,14 @@ impl Proxy {
                 out.extend_from_slice(b"\r\n");
             }
         }
+        let to_store = ex.cache.fills();
+        if let Some(stored) = ex.cache.condition().filter(|_| to_store) {
+            self.append_conditions(stored, out);
+        }
         if self.values.pass_request_headers {
             for field in &visit.head.fields {
                 let name = field.name.of(visit.bytes);
-                if self.request.leaves_out(field.id, name) {
+                if self.request.leaves_out(field.id, name, to_store) {
                     continue;
                 }
                 out.extend_from_slice(name);
@@ -159,6 +188,21 @@ impl Proxy {
             }
         }
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// Asks for the answer on condition that it is no longer the stored one.
+    fn append_conditions(&self, stored: &Entry, out: &mut Vec<u8>) {
+        let (modified, tag) = self.request.own_conditions;
+        if let Some(time) = stored.last_modified().filter(|_| modified) {
+            out.extend_from_slice(b"If-Modified-Since: ");
+            out.extend_from_slice(&wire::date::format(time));
+            out.extend_from_slice(b"\r\n");
+        }
+        if let Some(tag) = stored.etag().filter(|_| tag) {
+            out.extend_from_slice(b"If-None-Match: ");
+            out.extend_from_slice(tag);
+            out.extend_from_slice(b"\r\n");
+        }
     }
 
     /// The target of the request line, as `proxy_pass` with and without a path asks for it.
@@ -195,7 +239,7 @@ impl Proxy {
     pub(super) fn is_head(&self, ex: &Exchange<'_>) -> bool {
         match &self.values.method {
             Some(method) => method.eval(ex).eq_ignore_ascii_case(b"HEAD"),
-            None => ex.method == Method::Head,
+            None => ex.method == Method::Head && !ex.cache.as_get(),
         }
     }
 }

@@ -97,7 +97,10 @@ impl Proxy {
         }
         let trailers = self.values.pass_trailers.then_some(self.values.buffer_size as usize);
         let decoder = head.body(question.is_head, trailers);
-        self.take_head(ex, head, bytes);
+        let stored = self.cache.as_ref().and_then(|cache| cache.instead(ex, head, &bytes));
+        if stored.is_none() {
+            self.take_head(ex, head, bytes);
+        }
         if head.upgrade && ex.request_field(Name::Upgrade).is_some() {
             return self.switch(ex, connection, lease, raw);
         }
@@ -106,18 +109,28 @@ impl Proxy {
         let limit = limit.filter(|rate| *rate > 0).map(|rate| RateLimit::new(rate, received));
         let pace = Pace {
             read_timeout: self.values.read_timeout,
-            ignore_client_abort: self.values.ignore_client_abort,
+            ignore_client_abort: self.values.ignore_client_abort || ex.cache.fills(),
             limit,
         };
         let body = UpstreamBody::new(connection, lease, key, decoder, raw, pace);
         let mut body = Box::new(body);
         body.settle(ex);
+        if let Some((entry, stored)) = stored {
+            body.discard(ex).await;
+            return self.take_stored(ex, &entry, stored);
+        }
         if let Some(stop) = self.elsewhere(ex) {
+            if let (Some(cache), Stop::Status(_)) = (&self.cache, &stop) {
+                cache.intercepted(ex, head);
+            }
             body.discard(ex).await;
             ex.upstream.next_handler();
             return Err(stop);
         }
-        Ok(Body::Upstream(body))
+        Ok(match &self.cache {
+            Some(cache) => cache.admit(ex, head, body),
+            None => Body::Upstream(body),
+        })
     }
 
     /// The server has changed the protocol as the client asked for it.
@@ -137,7 +150,7 @@ impl Proxy {
     }
 
     /// `X-Accel-Redirect`, and `proxy_intercept_errors` where there is a page for the status.
-    fn elsewhere(&self, ex: &mut Exchange<'_>) -> Option<Stop> {
+    pub(super) fn elsewhere(&self, ex: &mut Exchange<'_>) -> Option<Stop> {
         if !self.ignores(b"x-accel-redirect")
             && ex.is_main()
             && let Some(target) = ex.response.fields.upstream_value(Name::XAccelRedirect)
@@ -209,7 +222,7 @@ impl Proxy {
         ex.response.status = 0;
     }
     /// Takes the head of an answer as the exchange's own; `bytes` start with it.
-    fn take_head(&self, ex: &mut Exchange<'_>, head: &ResponseHead, bytes: Vec<u8>) {
+    pub(super) fn take_head(&self, ex: &mut Exchange<'_>, head: &ResponseHead, bytes: Vec<u8>) {
         let response = &mut ex.response;
         response.fields.adopt(bytes, &head.fields);
         response.status = head.status;

@@ -30,6 +30,11 @@ impl Proxy {
         }
         ex.upstream.passed_to = Some(fixed.clone());
         let upstream = fixed.group.upstream(visit.config);
+        if let Some(cache) = &self.cache
+            && let Some(body) = self.stored(cache, ex, &fixed).await?
+        {
+            return Ok(body);
+        }
         let question = self.question(ex, &fixed, upstream, streamed);
         let result = self.ask(ex, &fixed.group, &question).await;
         ex.upstream.in_use(None);
@@ -101,7 +106,7 @@ impl Proxy {
             let Some(choice) = upstream.choose(&mut tried, net::clock::now()) else {
                 ex.upstream.begin(&upstream.name);
                 ex.log(Level::Error, format_args!("no live upstreams while connecting to upstream"));
-                break Err(self.give_up(ex, 502));
+                break self.without_answer(ex, Failed::Error { reused: false }, 502);
             };
             let peer = &upstream.peers[choice.index];
             ex.upstream.begin(&peer.name);
@@ -149,7 +154,7 @@ impl Proxy {
                 attempt.response_time = Some(net::clock::now() - attempt.started);
             }
             if tries == 0 || !self.may_try_another(ex, failed, question, began) {
-                break Err(self.give_up(ex, status));
+                break self.without_answer(ex, failed, status);
             }
         };
         visit.worker.answers.borrow_mut().push(parsed);
@@ -163,6 +168,15 @@ impl Proxy {
         }
         ex.upstream.next_handler();
         Stop::Status(status)
+    }
+
+    /// No server answered: what is stored may do, where it is allowed to.
+    fn without_answer(&self, ex: &mut Exchange<'_>, failed: Failed, status: u16) -> Result<Body, Stop> {
+        let stop = self.give_up(ex, status);
+        match &self.cache {
+            Some(cache) => self.stored_despite(cache, ex, failed, status).unwrap_or(Err(stop)),
+            None => Err(stop),
+        }
     }
 
     fn may_try_another(

@@ -1,0 +1,483 @@
+//! A cache shared by all workers: what is in memory by key, what is only in files by fingerprint.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::entry::{Entry, Fingerprint, fingerprint};
+use super::keeper::{Job, Orders};
+use super::shard::{Flight, Shard, Slot};
+
+/// The largest body that is held in memory.
+const LARGEST: usize = 64 << 10;
+
+/// Memory for each part of the index.
+const SHARD: usize = 1 << 20;
+
+/// A cache by its name.
+pub struct Zone {
+    /// Its name.
+    pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// How many hexadecimal digits name the folder at each level.
+    pub levels: Vec<usize>,
+    /// Bytes of memory for keys and answers.
+    pub size: usize,
+    /// Milliseconds after which what nobody asks for is forgotten.
+    pub inactive: AtomicU64,
+    /// Bytes of all files.
+    pub file_bytes: AtomicU64,
+    hasher: RandomState,
+    shards: Box<[Mutex<Shard>]>,
+    cold: Mutex<Cold>,
+    cold_len: AtomicUsize,
+    loading: AtomicBool,
+    /// Where work on files is sent.
+    pub orders: Orders,
+}
+
+/// What is in files only. Files are named by half a fingerprint.
+#[derive(Default)]
+struct Cold {
+    files: HashMap<[u8; 16], ColdFile>,
+    /// While the folder is being read: what got into memory or was written meanwhile.
+    known: HashSet<[u8; 16]>,
+}
+
+/// A file that memory knows only the name of.
+#[derive(Clone, Copy)]
+struct ColdFile {
+    size: u64,
+    expire: u64,
+}
+
+/// On which terms a key is looked up.
+pub struct Terms {
+    /// How often it must be asked for before it is stored.
+    pub min_uses: u32,
+    /// Milliseconds for which one request fetches it while others wait, where they wait.
+    pub lock_age: Option<u64>,
+    /// Whether this request asks for the first time, and so counts.
+    pub first: bool,
+    /// Whether files may be looked at.
+    pub files: bool,
+}
+
+/// What was found.
+pub enum Found {
+    /// A fresh answer.
+    Fresh(Arc<Entry>),
+    /// An answer that is no longer fresh; with the right to update it, unless another request does.
+    Stale(Arc<Entry>, Option<Claim>),
+    /// An answer to a request that asked in another way.
+    OtherVariant(Arc<Entry>),
+    /// A failure that is to be repeated.
+    Error(u16),
+    /// It was not asked for often enough to be stored.
+    Scarce,
+    /// Nothing; with the right to fetch it for all, where others wait for that.
+    Absent(Option<Claim>),
+    /// Another request fetches it: wait, at most until then.
+    Wait(Arc<Flight>, u64),
+    /// Nothing in memory, but perhaps a file.
+    AskFiles,
+}
+
+/// The right to fetch an answer that others wait for. It ends when this is dropped.
+pub struct Claim {
+    zone: Arc<Zone>,
+    hash: u64,
+    key: Arc<[u8]>,
+    flight: Arc<Flight>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut shard = self.zone.shard(self.hash);
+        if let Some(at) = shard.find(self.hash, &self.key)
+            && let Some(slot) = shard.get_mut(at)
+            && slot.flight.as_ref().is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
+        {
+            slot.flight = None;
+        }
+        drop(shard);
+        self.flight.land();
+    }
+}
+
+impl Zone {
+    /// An empty cache.
+    pub fn new(name: String, folder: PathBuf, levels: Vec<usize>, size: usize) -> Zone {
+        let shards = (size / SHARD).clamp(1, 64).next_power_of_two();
+        Zone {
+            name,
+            folder,
+            levels,
+            size,
+            inactive: AtomicU64::new(600_000),
+            file_bytes: AtomicU64::new(0),
+            hasher: RandomState::new(),
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            cold: Mutex::default(),
+            cold_len: AtomicUsize::new(0),
+            loading: AtomicBool::new(true),
+            orders: Orders::default(),
+        }
+    }
+
+    /// The largest body that is held in memory.
+    pub fn in_memory(&self) -> usize {
+        (self.size / self.shards.len() / 4).min(LARGEST)
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        // The table takes the low bits.
+        let at = (hash >> 32) as usize & (self.shards.len() - 1);
+        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cold(&self) -> MutexGuard<'_, Cold> {
+        self.cold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn claim(self: &Arc<Self>, slot: &mut Slot, age: u64) -> Claim {
+        let flight = Arc::new(Flight::default());
+        slot.flight = Some(flight.clone());
+        slot.flight_ends = net::clock::now().saturating_add(age);
+        Claim { zone: self.clone(), hash: slot.hash, key: slot.key.clone(), flight }
+    }
+
+    /// Looks a key up; `matches` says whether an answer is for a request like this one.
+    pub fn find(
+        self: &Arc<Self>,
+        key: &[u8],
+        terms: &Terms,
+        matches: impl FnOnce(&Entry) -> bool,
+        second: i64,
+    ) -> Found {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.shard(hash);
+        let found = shard.find(hash, key);
+        let known =
+            found.and_then(|at| shard.get(at)).is_some_and(|s| s.entry.is_some() || s.error.is_some());
+        if !known && terms.files && self.may_have_files() {
+            return Found::AskFiles;
+        }
+        let new = found.is_none();
+        let at = found.unwrap_or_else(|| shard.insert(hash, key));
+        shard.touch(at);
+        if new {
+            self.make_room(&mut shard);
+        }
+        let expire = net::clock::now() + self.inactive.load(Ordering::Relaxed);
+        let Some(slot) = shard.get_mut(at) else { return Found::Absent(None) };
+        slot.expire = expire;
+        if terms.first {
+            slot.uses = slot.uses.saturating_add(1);
+        }
+        if let Some((status, until)) = slot.error {
+            if until >= second {
+                return Found::Error(status);
+            }
+            slot.error = None;
+            slot.entry = None;
+            slot.file_is_old = true;
+        }
+        let Some(entry) = &slot.entry else {
+            if slot.uses < terms.min_uses {
+                return Found::Scarce;
+            }
+            let Some(age) = terms.lock_age else { return Found::Absent(None) };
+            return match &slot.flight {
+                Some(flight) if slot.flight_ends > net::clock::now() => {
+                    Found::Wait(flight.clone(), slot.flight_ends)
+                }
+                _ => Found::Absent(Some(self.claim(slot, age))),
+            };
+        };
+        let entry = entry.clone();
+        if !entry.vary.is_empty() && !matches(&entry) {
+            return Found::OtherVariant(entry);
+        }
+        if entry.times.valid >= second {
+            return Found::Fresh(entry);
+        }
+        let claim = slot.flight.is_none().then(|| self.claim(slot, u64::MAX));
+        Found::Stale(entry, claim)
+    }
+
+    /// Stores an answer in place of an older one. `file_size` is that of its file where that is written already;
+    /// else it is written soon.
+    pub fn store(self: &Arc<Self>, key: &[u8], entry: Arc<Entry>, file_size: Option<u64>) {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.shard(hash);
+        let at = shard.find(hash, key).unwrap_or_else(|| shard.insert(hash, key));
+        let Some(slot) = shard.get_mut(at) else { return };
+        slot.expire = net::clock::now() + self.inactive.load(Ordering::Relaxed);
+        slot.error = None;
+        slot.uses = slot.uses.max(1);
+        slot.entry = Some(entry.clone());
+        slot.file_is_old = file_size.is_none();
+        if let Some(size) = file_size {
+            self.resized(slot.file_size, size);
+            slot.file_size = size;
+        }
+        let key = slot.key.clone();
+        shard.weigh(at);
+        shard.touch(at);
+        self.make_room(&mut shard);
+        drop(shard);
+        self.forget_cold(&entry.fingerprint);
+        if file_size.is_none() {
+            self.orders.send(Job::Write { zone: self.clone(), hash, key, entry });
+        }
+    }
+
+    /// Remembers a failure, to be repeated until the second `until`.
+    pub fn store_error(&self, key: &[u8], status: u16, until: i64) {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.shard(hash);
+        let at = shard.find(hash, key).unwrap_or_else(|| shard.insert(hash, key));
+        if let Some(slot) = shard.get_mut(at) {
+            slot.error = Some((status, until));
+            slot.expire = net::clock::now() + self.inactive.load(Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets an answer whose file is gone.
+    pub fn forget(&self, key: &[u8], entry: &Arc<Entry>) {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.shard(hash);
+        if let Some(at) = shard.find(hash, key)
+            && shard.get(at).is_some_and(|slot| is_current(slot, entry))
+            && let Some(slot) = shard.remove(at)
+        {
+            self.resized(slot.file_size, 0);
+        }
+    }
+
+    /// Whether anything is known of a key.
+    pub fn has(&self, hash: u64, key: &[u8]) -> bool {
+        self.shard(hash).find(hash, key).is_some()
+    }
+
+    /// Whether an answer is still the one for its key.
+    pub fn is_current(&self, hash: u64, key: &[u8], entry: &Arc<Entry>) -> bool {
+        let shard = self.shard(hash);
+        shard.find(hash, key).and_then(|at| shard.get(at)).is_some_and(|slot| is_current(slot, entry))
+    }
+
+    /// The file of an answer was written; false when a newer one, or none, stands there by now.
+    pub fn written(&self, hash: u64, key: &[u8], entry: &Arc<Entry>, size: u64) -> bool {
+        let mut shard = self.shard(hash);
+        let Some(slot) = shard.find(hash, key).and_then(|at| shard.get_mut(at)) else { return false };
+        if !is_current(slot, entry) {
+            return false;
+        }
+        self.resized(slot.file_size, size);
+        slot.file_size = size;
+        slot.file_is_old = false;
+        self.note_known(&entry.fingerprint);
+        true
+    }
+
+    /// Takes an answer from its file into memory; whether there was one.
+    pub fn load(self: &Arc<Self>, key: &[u8]) -> bool {
+        let print = fingerprint(key);
+        if !self.is_loading() && !self.cold().files.contains_key(&name_of(&print)) {
+            return false;
+        }
+        let path = self.path(&name_of(&print));
+        let read = File::open(&path).and_then(|mut file| {
+            let length = file.metadata()?.len();
+            Ok((Entry::read(&mut file, length, &print, self.in_memory() as u64)?, length))
+        });
+        let cold = self.forget_cold(&print);
+        let Ok((Some(entry), length)) = read else {
+            if let Some(cold) = cold {
+                self.resized(cold.size, 0);
+            }
+            return false;
+        };
+        self.note_known(&print);
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.shard(hash);
+        let at = shard.find(hash, key).unwrap_or_else(|| shard.insert(hash, key));
+        if let Some(slot) = shard.get_mut(at)
+            && slot.entry.is_none()
+        {
+            let size = blocks(length);
+            self.resized(cold.map_or(slot.file_size, |c| c.size), size);
+            slot.file_size = size;
+            slot.file_is_old = false;
+            slot.entry = Some(Arc::new(entry));
+            slot.expire = net::clock::now() + self.inactive.load(Ordering::Relaxed);
+            slot.uses = slot.uses.max(1);
+        }
+        shard.weigh(at);
+        self.make_room(&mut shard);
+        true
+    }
+
+    /// Adds a file found in the folder.
+    pub fn add_file(&self, name: [u8; 16], size: u64) {
+        let expire = net::clock::now() + self.inactive.load(Ordering::Relaxed);
+        let mut cold = self.cold();
+        if !cold.known.contains(&name) && cold.files.insert(name, ColdFile { size, expire }).is_none() {
+            self.resized(0, size);
+        }
+        self.cold_len.store(cold.files.len(), Ordering::Relaxed);
+    }
+
+    /// The folder has been read.
+    pub fn loaded(&self) {
+        self.loading.store(false, Ordering::Relaxed);
+        self.cold().known = HashSet::new();
+    }
+
+    /// Whether the folder is still being read.
+    pub fn is_loading(&self) -> bool {
+        self.loading.load(Ordering::Relaxed)
+    }
+
+    /// How many keys are known.
+    pub fn count(&self) -> usize {
+        let hot: usize =
+            self.shards.iter().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner).len()).sum();
+        hot + self.cold_len.load(Ordering::Relaxed)
+    }
+
+    /// How many keys the zone has room for: what nginx makes of the same size.
+    pub fn capacity(&self) -> usize {
+        (self.size.saturating_sub(8 << 10) / 128).max(16)
+    }
+
+    /// The file of a fingerprint.
+    pub fn path(&self, name: &[u8; 16]) -> PathBuf {
+        let digits: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut path = self.folder.clone();
+        let mut end = digits.len();
+        for level in &self.levels {
+            path.push(&digits[end - level..end]);
+            end -= level;
+        }
+        path.push(digits);
+        path
+    }
+
+    /// Takes out the key that nobody asked for longest, if that is before `before`; the file that it leaves behind.
+    pub fn remove_oldest(&self, before: u64) -> Removed {
+        {
+            let mut cold = self.cold();
+            let oldest =
+                cold.files.iter().min_by_key(|(_, file)| file.expire).map(|(name, file)| (*name, *file));
+            if let Some((name, file)) = oldest
+                && file.expire <= before
+            {
+                cold.files.remove(&name);
+                self.cold_len.store(cold.files.len(), Ordering::Relaxed);
+                self.resized(file.size, 0);
+                return Removed::File(name);
+            }
+        }
+        let mut oldest: Option<(u64, &Mutex<Shard>)> = None;
+        for shard in &self.shards {
+            let locked = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(slot) = locked.oldest().and_then(|at| locked.get(at))
+                && slot.expire <= before
+                && oldest.is_none_or(|(expire, _)| slot.expire < expire)
+            {
+                oldest = Some((slot.expire, shard));
+            }
+        }
+        let Some((_, shard)) = oldest else { return Removed::Nothing };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(slot) = shard.oldest().and_then(|at| shard.remove(at)) else { return Removed::Nothing };
+        self.resized(slot.file_size, 0);
+        if slot.file_size == 0 {
+            return Removed::Key;
+        }
+        Removed::File(name_of(&fingerprint(&slot.key)))
+    }
+
+    fn may_have_files(&self) -> bool {
+        self.cold_len.load(Ordering::Relaxed) > 0 || self.is_loading()
+    }
+
+    fn forget_cold(&self, print: &Fingerprint) -> Option<ColdFile> {
+        if self.cold_len.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut cold = self.cold();
+        let file = cold.files.remove(&name_of(print));
+        self.cold_len.store(cold.files.len(), Ordering::Relaxed);
+        file
+    }
+
+    fn note_known(&self, print: &Fingerprint) {
+        if self.is_loading() {
+            self.cold().known.insert(name_of(print));
+        }
+    }
+
+    fn resized(&self, old: u64, new: u64) {
+        self.file_bytes.fetch_add(new, Ordering::Relaxed);
+        self.file_bytes.fetch_sub(old, Ordering::Relaxed);
+    }
+
+    /// Lets the least recently used go from memory; what has a file can still be read from there.
+    fn make_room(self: &Arc<Self>, shard: &mut Shard) {
+        let most = self.size / self.shards.len();
+        while shard.weight > most {
+            let Some(slot) = shard.oldest().and_then(|at| shard.remove(at)) else { break };
+            if slot.file_size == 0 {
+                continue;
+            }
+            let print = slot.entry.as_ref().map_or_else(|| fingerprint(&slot.key), |e| e.fingerprint);
+            if slot.file_is_old {
+                self.resized(slot.file_size, 0);
+                self.orders.send(Job::Delete { path: self.path(&name_of(&print)) });
+                continue;
+            }
+            let mut cold = self.cold();
+            cold.files.insert(name_of(&print), ColdFile { size: slot.file_size, expire: slot.expire });
+            self.cold_len.store(cold.files.len(), Ordering::Relaxed);
+            let full = cold.files.len() > self.capacity();
+            drop(cold);
+            if full {
+                self.orders.send(Job::Sweep);
+            }
+        }
+    }
+}
+
+/// What taking out a key left to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// There was none to take out.
+    Nothing,
+    /// Nothing: it was in memory only.
+    Key,
+    /// Its file is to be deleted.
+    File([u8; 16]),
+}
+
+fn is_current(slot: &Slot, entry: &Arc<Entry>) -> bool {
+    slot.entry.as_ref().is_some_and(|current| Arc::ptr_eq(current, entry))
+}
+
+/// What a file is called by.
+pub fn name_of(print: &Fingerprint) -> [u8; 16] {
+    let mut name = [0; 16];
+    name.copy_from_slice(&print[..16]);
+    name
+}
+
+/// What a file of that length takes of its file system.
+pub fn blocks(length: u64) -> u64 {
+    length.div_ceil(4096) * 4096
+}
