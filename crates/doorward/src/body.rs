@@ -83,13 +83,20 @@ impl Body {
             Body::Upstream(upstream) => upstream.next(ex, out, most).await,
             Body::Filling(fill) => fill.next(ex, out, most).await,
             Body::Parts(parts) => {
+                let end = out.len() + most;
+                let mut more = false;
                 while let Some(first) = parts.front_mut() {
-                    if Box::pin(first.next(ex, out, most)).await? {
-                        return Ok(true);
+                    // What is there is not held back for what has to be waited for.
+                    if more && (out.len() >= end || matches!(first, Body::Upstream(_))) {
+                        break;
                     }
-                    parts.pop_front();
+                    if Box::pin(first.next(ex, out, end - out.len())).await? {
+                        more = true;
+                    } else {
+                        parts.pop_front();
+                    }
                 }
-                Ok(false)
+                Ok(more)
             }
             Body::Part(part) => Box::pin(part.next(ex, out, most)).await,
         }

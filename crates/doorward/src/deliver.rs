@@ -198,12 +198,12 @@ fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Framing {
     let visit = ex.visit;
     let version = visit.head.version;
     let chunkable = version >= Version::Http11 && ex.plan.core.chunked_transfer_encoding;
-    if ex.response.adds_trailers && chunkable {
+    let status = ex.response.status;
+    let bodiless = ex.method == wire::h1::Method::Head || matches!(status, 204 | 304) || status < 200;
+    if ex.response.adds_trailers && chunkable && !bodiless {
         ex.response.content_length = None;
     }
     let response = &ex.response;
-    let status = response.status;
-    let bodiless = ex.method == wire::h1::Method::Head || matches!(status, 204 | 304) || status < 200;
     if version == Version::Http09 {
         visit.keep_alive.set(false);
         return if bodiless { Framing::None } else { Framing::Close };
@@ -227,23 +227,28 @@ fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Framing {
         out.extend_from_slice(&visit.worker.date());
         out.extend_from_slice(b"\r\n");
     }
-    if let Some(value) = response.fields.get(Name::ContentType) {
+    if let Some(value) = response.fields.get(Name::ContentType)
+        && status != 204
+    {
         field(out, b"Content-Type", value);
     }
     if let Some(length) = response.content_length
         && status != 204
-        && status != 304
     {
         out.extend_from_slice(b"Content-Length: ");
         out.extend_from_slice(itoa(length, &mut [0; 20]));
         out.extend_from_slice(b"\r\n");
     }
     if let Some(time) = response.last_modified
+        && matches!(status, 200 | 206 | 304)
         && response.fields.get(Name::LastModified).is_none()
     {
         field(out, b"Last-Modified", &wire::date::format(u64::try_from(time).unwrap_or(0)));
     }
-    if let Some(location) = response.fields.get(Name::Location) {
+    let absolute = ex.plan.core.absolute_redirect && !response.fields.location_is_foreign();
+    let location =
+        response.fields.get(Name::Location).filter(|location| absolute && location.starts_with(b"/"));
+    if let Some(location) = location {
         append_location(ex, location, out);
     }
     if framing == Framing::Chunked {
@@ -251,13 +256,11 @@ fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Framing {
     }
     append_connection(ex, status, out);
     for (id, name, value) in response.fields.visible() {
-        if matches!(
-            id,
-            Name::Server | Name::ContentType | Name::Location | Name::ContentLength | Name::Connection
-        ) {
-            continue;
+        match id {
+            Name::Server | Name::ContentType | Name::ContentLength | Name::Connection => {}
+            Name::Location if location.is_some() => {}
+            _ => field(out, name, value),
         }
-        field(out, name, value);
     }
     out.extend_from_slice(b"\r\n");
     framing
@@ -297,12 +300,9 @@ fn append_server(ex: &Exchange<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// A path of this server becomes an absolute URL where `absolute_redirect` asks for it.
+/// A path of this server as an absolute URL (`absolute_redirect`).
 fn append_location(ex: &Exchange<'_>, location: &[u8], out: &mut Vec<u8>) {
     let core = &ex.plan.core;
-    if !location.starts_with(b"/") || !core.absolute_redirect || ex.response.fields.location_is_foreign() {
-        return field(out, b"Location", location);
-    }
     let visit = ex.visit;
     out.extend_from_slice(b"Location: http://");
     let host: &[u8] = if core.server_name_in_redirect { &ex.server.name } else { &visit.host };

@@ -96,6 +96,16 @@ impl Fields {
         self.add(name, value);
     }
 
+    /// Gives the first visible field of that name another value, and hides the others; adds it where there is none.
+    pub fn set_in_place(&mut self, id: Name, name: &[u8], value: &[u8]) {
+        let at = self.rows.iter().position(|r| r.visible && r.field.id == id);
+        self.hide(id, name);
+        match at {
+            Some(at) => self.replace(at, value),
+            None => self.add_bytes(name, value),
+        }
+    }
+
     /// Gives a row another value.
     pub fn replace(&mut self, at: usize, value: &[u8]) {
         let range = self.keep(value);

@@ -158,17 +158,20 @@ impl Line {
         let fields = &mut ex.response.fields;
         match self.id {
             // There is one of these at most, and filters that follow read them.
-            Name::LastModified => {
-                ex.response.last_modified = wire::date::parse(value).and_then(|t| i64::try_from(t).ok());
-                fields.hide_known(Name::LastModified);
+            Name::LastModified | Name::ETag => {
+                if self.id == Name::LastModified {
+                    let time = wire::date::parse(value).and_then(|t| i64::try_from(t).ok());
+                    ex.response.last_modified = time;
+                }
+                if value.is_empty() {
+                    fields.hide_known(self.id);
+                } else {
+                    fields.set_in_place(self.id, &self.name, value);
+                }
             }
-            Name::ETag => fields.hide_known(Name::ETag),
-            Name::CacheControl | Name::Link => {}
-            _ if !value.is_empty() => return fields.add_beside(&self.name, value),
-            _ => {}
-        }
-        if !value.is_empty() {
-            fields.add_bytes(&self.name, value);
+            _ if value.is_empty() => {}
+            Name::CacheControl | Name::Link => fields.add_bytes(&self.name, value),
+            _ => fields.add_beside(&self.name, value),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `expires`: until when a response may be cached.
 
 use conf::{Diagnostic, Node};
+use wire::Name;
 
 use crate::compile::Compiler;
 use crate::exchange::Exchange;
@@ -106,12 +107,10 @@ impl Expires {
             },
         };
         let fields = &mut ex.response.fields;
-        fields.set("Expires", &wire::date::format(u64::try_from(time).unwrap_or(0)));
-        if age < 0 {
-            fields.set("Cache-Control", b"no-cache");
-        } else {
-            fields.set("Cache-Control", format!("max-age={age}").as_bytes());
-        }
+        let time = wire::date::format(u64::try_from(time).unwrap_or(0));
+        fields.set_in_place(Name::Expires, b"Expires", &time);
+        let age = if age < 0 { "no-cache".to_owned() } else { format!("max-age={age}") };
+        fields.set_in_place(Name::CacheControl, b"Cache-Control", age.as_bytes());
     }
 }
 

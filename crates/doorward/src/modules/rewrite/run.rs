@@ -140,27 +140,17 @@ fn redirect_target(ex: &Exchange<'_>, rewrite: &Rewrite) -> Vec<u8> {
 }
 
 fn answer(ex: &mut Exchange<'_>, status: u16, text: Option<&Template>) -> Stop {
-    let Some(text) = text else {
-        return match status {
-            // These have no page to be shown, and so no error page either.
-            200 | 204 => empty(ex, status),
-            status if status < 300 => empty(ex, status),
-            status => Stop::Status(status),
-        };
-    };
-    let value = text.eval(ex);
+    // Without a text, an error has a page.
+    if text.is_none() && status >= 400 {
+        return Stop::Status(status);
+    }
+    ex.response.status = status;
+    let value = text.map(|text| text.eval(ex)).unwrap_or_default();
     if matches!(status, 301 | 302 | 303 | 307 | 308) {
         ex.response.fields.set("Location", &value);
         return Stop::Status(status);
     }
-    ex.response.status = status;
     ex.response.content_length = Some(value.len() as u64);
     set_content_type(ex, media_type(ex));
     Stop::Done(if value.is_empty() { Body::Empty } else { Body::Bytes(value) })
-}
-
-fn empty(ex: &mut Exchange<'_>, status: u16) -> Stop {
-    ex.response.status = status;
-    ex.response.content_length = Some(0);
-    Stop::Done(Body::Empty)
 }
