@@ -313,6 +313,7 @@ async fn answer(
         linger: Cell::new(true),
         limits: Cell::default(),
         held: RefCell::default(),
+        userid: RefCell::default(),
         timed_out: Cell::new(false),
         complete: Cell::new(false),
         subrequests: Cell::new(0),

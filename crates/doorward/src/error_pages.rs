@@ -79,6 +79,13 @@ fn page_for(ex: &mut Exchange<'_>, status: u16) -> Body {
     }
     head.last_modified = None;
     head.allow_ranges = false;
+    if matches!(status, 301 | 302)
+        && ex.plan.core.msie_refresh
+        && matches!(Browser::of_request(ex), Browser::OldMsie | Browser::Msie)
+    {
+        return refresh(ex);
+    }
+    let head = &mut ex.response;
     if !has_page(status) {
         head.content_length = Some(0);
         return Body::Empty;
@@ -110,6 +117,21 @@ fn page_for(ex: &mut Exchange<'_>, status: u16) -> Body {
         }
     }
     finish(ex, status, page, b"</center>\r\n")
+}
+
+/// A page that leads an old browser on, which did not see fragments in redirects.
+fn refresh(ex: &mut Exchange<'_>) -> Body {
+    let mut page = b"<html><head><meta http-equiv=\"Refresh\" content=\"0; URL=".to_vec();
+    let location = ex.response.fields.get(Name::Location).unwrap_or_default();
+    wire::uri::escape(wire::uri::Escape::Refresh, location, &mut page);
+    page.extend_from_slice(b"\"></head><body></body></html>\r\n");
+    ex.forced_status = 200;
+    let head = &mut ex.response;
+    head.status = 200;
+    head.fields.hide_known(Name::Location);
+    head.fields.set("Content-Type", b"text/html");
+    head.content_length = Some(page.len() as u64);
+    Body::Bytes(page)
 }
 
 fn finish(ex: &mut Exchange<'_>, status: u16, mut page: Vec<u8>, end: &[u8]) -> Body {

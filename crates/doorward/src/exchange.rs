@@ -65,6 +65,8 @@ pub struct Visit<'c> {
     pub limits: Cell<LimitStatus>,
     /// Its places among the connections that `limit_conn` counts, until it has been answered.
     pub held: RefCell<Vec<Held>>,
+    /// The client's identifier (`userid`).
+    pub userid: RefCell<crate::modules::userid::State>,
     /// Whether the client let a timeout pass.
     pub timed_out: Cell<bool>,
     /// Whether the response was written whole (`$request_completion`).

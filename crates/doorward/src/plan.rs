@@ -3,7 +3,7 @@
 use crate::locate::Locations;
 use crate::modules::{
     access, access_log, auth_basic, auth_request, core, headers, limits, proxy, rewrite, static_files,
-    try_files,
+    try_files, userid,
 };
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
@@ -91,6 +91,8 @@ pub enum Content {
 pub enum Filter {
     /// `add_header`, `add_trailer`, `expires`.
     Headers(headers::Headers),
+    /// `userid`.
+    UserId(Box<userid::UserId>),
 }
 
 /// What a method of the access phase says of a request that it does not refuse.

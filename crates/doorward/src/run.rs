@@ -293,6 +293,7 @@ fn filter(ex: &mut Exchange<'_>, body: Body) -> Result<Body, u16> {
     for filter in &plan.filters {
         match filter {
             Filter::Headers(headers) => headers.apply(ex),
+            Filter::UserId(userid) => userid.apply(ex),
         }
     }
     range::apply(ex, body)

@@ -39,14 +39,4 @@ pub(super) static ROWS: &[Row] = &[
     row("ancient_browser_value", HSL, &[Text("string")], NOT_BUILT),
     row("modern_browser", HSL, &[Text("browser"), Optional(&Text("version"))], NOT_BUILT),
     row("modern_browser_value", HSL, &[Text("string")], NOT_BUILT),
-    // ngx_http_userid_filter_module
-    row("userid", HSL, &[Choice(&["on", "v1", "log", "off"])], NOT_BUILT),
-    row("userid_domain", HSL, &[Text("name | none")], NOT_BUILT),
-    row("userid_expires", HSL, &[Text("time | max | off")], NOT_BUILT),
-    row("userid_flags", HSL, &[Text("flag"), Optional(&Text("flag")), Optional(&Text("flag"))], NOT_BUILT),
-    row("userid_mark", HSL, &[Text("letter | digit | = | off")], NOT_BUILT),
-    row("userid_name", HSL, &[Text("name")], NOT_BUILT),
-    row("userid_p3p", HSL, &[Text("string | none")], NOT_BUILT),
-    row("userid_path", HSL, &[Text("path")], NOT_BUILT),
-    row("userid_service", HSL, &[Number], NOT_BUILT),
 ];

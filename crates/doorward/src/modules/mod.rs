@@ -21,6 +21,7 @@ pub mod static_files;
 pub mod stub_status;
 pub mod try_files;
 pub mod upstream;
+pub mod userid;
 
 use crate::module::{Directive, Module};
 use crate::variables;
@@ -58,6 +59,7 @@ pub static MODULES: &[&Module] = &[
     &empty_gif::MODULE,
     &stub_status::MODULE,
     &headers::MODULE,
+    &userid::MODULE,
     &access_log::MODULE,
 ];
 
