@@ -1,9 +1,11 @@
 //! What one location does to a request: only the handlers that are on there, each with its merged settings.
 
+use std::sync::Arc;
+
 use crate::locate::Locations;
 use crate::modules::{
-    access, access_log, auth_basic, auth_request, core, headers, limits, proxy, rewrite, static_files,
-    try_files, userid,
+    access, access_log, auth_basic, auth_request, core, headers, limits, proxy, realip, referer, rewrite,
+    secure_link, static_files, try_files, userid,
 };
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
@@ -12,6 +14,12 @@ pub struct Plan {
     pub core: core::Core,
     /// `set`, `if`, `rewrite`, `return` in the order written.
     pub rewrite: rewrite::Program,
+    /// Whom to believe where requests come from (`set_real_ip_from`).
+    pub realip: Option<Arc<realip::RealIp>>,
+    /// Pages that may link here (`valid_referers`).
+    pub referers: Option<Arc<referer::Referers>>,
+    /// How links are checked (`secure_link`).
+    pub secure_link: Option<Arc<secure_link::SecureLink>>,
     /// What limits requests before anyone is asked, in the order of the preaccess phase.
     pub preaccess: Vec<Preaccess>,
     /// Who may pass, in the order of the access phase.
@@ -38,6 +46,9 @@ impl Plan {
         Plan {
             core,
             rewrite: rewrite::Program::default(),
+            realip: None,
+            referers: None,
+            secure_link: None,
             preaccess: Vec::new(),
             access: Vec::new(),
             precontent: Vec::new(),

@@ -44,6 +44,11 @@ enum At<'c> {
 
 /// Runs a request, or a subrequest, to its response. `None` closes the connection without one.
 pub async fn run(ex: &mut Exchange<'_>) -> Option<Body> {
+    if ex.is_main()
+        && let Some(realip) = &ex.server.plan.realip
+    {
+        realip.apply(ex);
+    }
     drive(ex, At::Server).await
 }
 
@@ -193,6 +198,9 @@ async fn inside<'c>(ex: &mut Exchange<'c>, plan: &'c Plan) -> Stop {
     }
     // `if` may have put its own settings in force.
     let plan = ex.plan;
+    if let Some(realip) = &plan.realip {
+        realip.apply(ex);
+    }
     for limit in &plan.preaccess {
         let passed = match limit {
             Preaccess::LimitReq(limit) => limit.check(ex).await,

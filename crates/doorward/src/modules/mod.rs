@@ -15,7 +15,10 @@ pub mod not_modified;
 pub mod proxy;
 pub mod random_index;
 pub mod range;
+pub mod realip;
+pub mod referer;
 pub mod rewrite;
+pub mod secure_link;
 pub mod split_clients;
 pub mod static_files;
 pub mod stub_status;
@@ -37,6 +40,9 @@ pub static MODULES: &[&Module] = &[
     &core::ERROR_PAGE,
     &core::TYPES,
     &rewrite::MODULE,
+    &realip::MODULE,
+    &referer::MODULE,
+    &secure_link::MODULE,
     &limits::REQ,
     &limits::CONN,
     &geo::MODULE,
