@@ -134,6 +134,13 @@ impl Compiler {
         }
     }
 
+    /// A folder that the configuration writes to: made at the start, for the user of the worker process.
+    pub fn needs_folder(&mut self, folder: PathBuf) {
+        if !self.folders.contains(&folder) {
+            self.folders.push(folder);
+        }
+    }
+
     /// Warns about something that works, but hardly as meant.
     pub fn warn(&mut self, warning: Diagnostic) {
         self.warnings.push(warning);

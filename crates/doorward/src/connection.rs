@@ -324,31 +324,12 @@ async fn answer(
         let name = visit.host.clone();
         pattern.matches(&mut ex, Some(&name));
     }
-    let body = match refused {
-        Some(Refused::Silently(status)) => {
-            visit.timed_out.set(status == 408);
-            ex.response.status = status;
-            None
-        }
-        Some(Refused::Answered(status)) => refuse(&mut ex, status).await,
-        None => {
-            target(&mut ex);
-            match early_body(&ex).await {
-                Ok(()) => run(&mut ex).await,
-                Err(stop) => give_up(&mut ex, stop).await,
-            }
-        }
-    };
-    match body {
-        Some(body) => {
-            if service.is_retired() {
-                visit.keep_alive.set(false);
-            }
-            deliver(&mut ex, body).await;
-        }
-        None => {
-            visit.keep_alive.set(false);
-            visit.linger.set(false);
+    if service.unless_over(respond(&mut ex, refused)).await.is_none() {
+        visit.keep_alive.set(false);
+        visit.linger.set(false);
+        if visit.bytes_sent.get() == 0 {
+            // nginx's number for a client whose connection was closed before it had an answer.
+            ex.response.status = 499;
         }
     }
     access_log::write(&ex);
@@ -356,6 +337,38 @@ async fn answer(
         cache::update(&mut ex).await;
     }
     after(&ex, refused.is_some()).await
+}
+
+/// Runs a request, or refuses it, and sends the answer.
+async fn respond(ex: &mut Exchange<'_>, refused: Option<Refused>) {
+    let visit = ex.visit;
+    let body = match refused {
+        Some(Refused::Silently(status)) => {
+            visit.timed_out.set(status == 408);
+            ex.response.status = status;
+            None
+        }
+        Some(Refused::Answered(status)) => refuse(ex, status).await,
+        None => {
+            target(ex);
+            match early_body(ex).await {
+                Ok(()) => run(ex).await,
+                Err(stop) => give_up(ex, stop).await,
+            }
+        }
+    };
+    match body {
+        Some(body) => {
+            if visit.service.is_retired() {
+                visit.keep_alive.set(false);
+            }
+            deliver(ex, body).await;
+        }
+        None => {
+            visit.keep_alive.set(false);
+            visit.linger.set(false);
+        }
+    }
 }
 
 /// The servers of the address that the client reached.

@@ -129,6 +129,16 @@ impl Service {
     pub fn is_retired(&self) -> bool {
         self.tenure.retired.load(Ordering::Relaxed)
     }
+
+    /// What a future comes to, or `None` if the time for a graceful end is over first.
+    pub async fn unless_over<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Pending if self.tenure.over.load(Ordering::Relaxed) => Poll::Ready(None),
+            polled => polled.map(Some),
+        })
+        .await
+    }
 }
 
 impl Worker {
@@ -183,12 +193,8 @@ impl Worker {
     /// Serves a connection to its end, or until the time for a graceful end is over.
     async fn serve(self: Rc<Self>, client: Client, service: Rc<Service>) {
         let _open = Open::new(&self);
-        let mut served = pin!(connection::serve(client, &service, &self));
-        poll_fn(|cx| match service.tenure.over.load(Ordering::Relaxed) {
-            false => served.as_mut().poll(cx),
-            true => Poll::Ready(()),
-        })
-        .await;
+        // What is cut off here was waiting for a request, or for the end of one.
+        let _ = service.unless_over(connection::serve(client, &service, &self)).await;
     }
 
     /// Ready when no connection is open; until then the task is woken when the last one closes.

@@ -66,7 +66,7 @@ pub enum Next {
     /// It ends.
     Over,
     /// It is the worker process.
-    Serve(Duty),
+    Serve(Box<Duty>),
 }
 
 /// What a new worker process gets from its master.
@@ -114,7 +114,7 @@ impl Master {
         loop {
             if self.wanted && self.worker.is_none() && self.brake.is_off() {
                 match self.fork() {
-                    Some((None, channel)) => return Next::Serve(self.into_duty(channel)),
+                    Some((None, channel)) => return Next::Serve(Box::new(self.into_duty(channel))),
                     Some((Some(pid), channel)) => {
                         self.log(Level::Notice, &format!("start worker process {pid}"));
                         self.worker = Some(Child { pid, channel });

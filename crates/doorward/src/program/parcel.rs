@@ -49,7 +49,7 @@ pub fn send_reload(
     record: &Record,
     sockets: &Sockets,
 ) -> io::Result<()> {
-    let mut out = Packer { bytes: vec![RELOAD], ..Packer::default() };
+    let mut out = Packer { bytes: vec![RELOAD] };
     out.number(config.generation);
     record.with(|read| {
         out.count(read.files.len());
@@ -79,7 +79,7 @@ pub fn send_reload(
 
 /// Sends [`Message::Reopen`].
 pub fn send_reopen(channel: &UnixStream, config: &Config) -> io::Result<()> {
-    let mut out = Packer { bytes: vec![REOPEN], ..Packer::default() };
+    let mut out = Packer { bytes: vec![REOPEN] };
     let logs = out.logs(config)?;
     let lent: Vec<BorrowedFd<'_>> = logs.iter().map(AsFd::as_fd).collect();
     handoff::send(channel, &out.bytes, &lent)
@@ -120,7 +120,6 @@ fn unpack(parcel: Parcel) -> Option<Message> {
 }
 
 /// Numbers are 8 bytes, little endian; texts have their length in front.
-#[derive(Default)]
 struct Packer {
     bytes: Vec<u8>,
 }

@@ -114,7 +114,7 @@ pub fn run(flags: Flags) -> ExitCode {
     if start.config.main.master_process {
         match Master::new(start).run() {
             Next::Over => ExitCode::SUCCESS,
-            Next::Serve(duty) => serving::run_worker(duty),
+            Next::Serve(duty) => serving::run_worker(*duty),
         }
     } else {
         serving::run_single(start)

@@ -64,7 +64,7 @@ pub fn run_worker(duty: Duty) -> ExitCode {
     let log = config.error_log.clone();
     let started = listen_to_signals(signals, events.clone())
         .and_then(|()| listen_to_master(from_master, events.clone()))
-        .and_then(|()| Workers::start(config.clone(), &sockets, events));
+        .and_then(|()| Workers::start(&config, &sockets, events));
     drop(sockets);
     match started {
         Ok(workers) => {
@@ -83,8 +83,8 @@ pub fn run_worker(duty: Duty) -> ExitCode {
 pub fn run_single(start: Start) -> ExitCode {
     let Start { flags, config, sockets, signals, pid_file, zones, origin } = start;
     let (events, inbox) = channel();
-    let started = listen_to_signals(signals, events.clone())
-        .and_then(|()| Workers::start(config.clone(), &sockets, events));
+    let started =
+        listen_to_signals(signals, events.clone()).and_then(|()| Workers::start(&config, &sockets, events));
     let code = match started {
         Ok(workers) => {
             let in_background = origin.in_background;
@@ -270,7 +270,7 @@ impl Serving {
         self.past.push(Arc::downgrade(&self.config));
         self.config = config;
         serve::redirect(&self.config);
-        if let Err(error) = self.workers.serve(self.config.clone(), sockets) {
+        if let Err(error) = self.workers.serve(&self.config, sockets) {
             self.log(Level::Alert, &format!("a thread did not start {}", system_error(&error)));
         }
     }

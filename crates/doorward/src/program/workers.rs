@@ -48,7 +48,7 @@ pub struct Workers {
 
 impl Workers {
     /// Starts as many as the configuration says. Each says [`Event::Ended`] at its end.
-    pub fn start(config: Arc<Config>, sockets: &Sockets, events: Sender<Event>) -> io::Result<Workers> {
+    pub fn start(config: &Arc<Config>, sockets: &Sockets, events: Sender<Event>) -> io::Result<Workers> {
         let mut workers = Workers {
             threads: Vec::new(),
             leaving: Vec::new(),
@@ -75,14 +75,14 @@ impl Workers {
     }
 
     /// Puts a configuration in force for new connections, in as many threads as it says.
-    pub fn serve(&mut self, config: Arc<Config>, sockets: &Sockets) -> io::Result<()> {
+    pub fn serve(&mut self, config: &Arc<Config>, sockets: &Sockets) -> io::Result<()> {
         let wanted = config.main.worker_processes;
         let mut started = Ok(());
         while self.threads.len() < wanted && started.is_ok() {
             started = self.add();
         }
         cache::keep(&config.caches, &config.error_log);
-        let tenure = Arc::new(Tenure::new(&config));
+        let tenure = Arc::new(Tenure::new(config));
         if let Some(old) = self.tenure.replace(tenure.clone()) {
             old.retired.store(true, Ordering::Relaxed);
         }
@@ -94,7 +94,7 @@ impl Workers {
         }
         let count = self.threads.len();
         for (number, orders) in self.threads.iter().enumerate() {
-            let listening = sockets_of(number, count, &config, sockets);
+            let listening = sockets_of(number, count, config, sockets);
             // A thread that is gone has nothing to serve.
             let _ = orders.send(Order::Serve(config.clone(), listening, tenure.clone()));
         }

@@ -517,9 +517,7 @@ pub fn settle(scope: &mut Scope, cx: &mut Compiler) -> Result<Core, Diagnostic> 
     }
     let values = settings.settle();
     let folder = cx.paths.from_prefix(&values.client_body_temp_path);
-    if !cx.folders.contains(&folder) {
-        cx.folders.push(folder);
-    }
+    cx.needs_folder(folder);
     let error_log = error_log(scope, &mut cx.logs)?;
     Ok(Core {
         values,

@@ -304,7 +304,10 @@ pub static BUFFERS: Module = Module {
         /// Size of writes to temporary files; no effect.
         "proxy_temp_file_write_size" in [HTTP SERVER LOCATION] (Size) = "8k|16k" => |_, _, _| Ok(());
         /// Folder of temporary files.
-        "proxy_temp_path" in [HTTP SERVER LOCATION] (Text("path"), Optional(&Number), Optional(&Number), Optional(&Number)) = "proxy_temp" => |_, _, _| Ok(());
+        "proxy_temp_path" in [HTTP SERVER LOCATION] (Text("path"), Optional(&Number), Optional(&Number), Optional(&Number)) = "proxy_temp" => |_, cx, n| {
+            cx.needs_folder(cx.paths.from_prefix(n.bytes(0)));
+            Ok(())
+        };
         /// Hash table of fields; no effect.
         "proxy_headers_hash_max_size" in [HTTP SERVER LOCATION] (Number) = "512" => |_, _, _| Ok(());
         /// Hash table of fields; no effect.
