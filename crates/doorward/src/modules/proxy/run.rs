@@ -96,7 +96,7 @@ impl Proxy {
         let visit = ex.visit;
         let upstream = question.upstream;
         let began = net::clock::now();
-        let mut tried = Tried::default();
+        let mut tried = Tried::new(upstream, ex);
         let mut tries = upstream.tries();
         if self.values.next_upstream_tries > 0 {
             tries = tries.min(self.values.next_upstream_tries as usize);

@@ -2,10 +2,14 @@
 //! (nginx's documentation of `server`: weight, max_fails, fail_timeout, backup, max_conns).
 
 use super::group::{Peer, Upstream};
+use super::method::{Method, Search};
+use crate::exchange::Exchange;
 
 /// What the workers know together of a group's servers.
 pub struct State {
     peers: Vec<PeerState>,
+    /// For `random`.
+    seed: u64,
 }
 
 struct PeerState {
@@ -31,7 +35,8 @@ impl State {
             checked: 0,
             connections: 0,
         };
-        State { peers: peers.iter().map(fresh).collect() }
+        let seed = u64::from_ne_bytes(crate::random::bytes()) | 1;
+        State { peers: peers.iter().map(fresh).collect(), seed }
     }
 }
 
@@ -40,9 +45,24 @@ impl State {
 pub struct Tried {
     bits: Vec<u64>,
     on_backups: bool,
+    pub(super) search: Search,
+    /// Whether a key of the request decides.
+    pub(super) keyed: bool,
 }
 
 impl Tried {
+    /// None yet.
+    pub fn new(upstream: &Upstream, ex: &Exchange<'_>) -> Tried {
+        match &upstream.method {
+            Method::RoundRobin => Tried::default(),
+            method => Tried {
+                search: Search::new(method, ex),
+                keyed: matches!(method, Method::Hash(_)),
+                ..Tried::default()
+            },
+        }
+    }
+
     fn has(&self, index: usize) -> bool {
         self.bits.get(index / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
     }
@@ -100,12 +120,17 @@ impl Upstream {
         }
         let mut state = self.lock();
         if !tried.on_backups {
+            if !matches!(self.method, Method::RoundRobin)
+                && let Some(choice) = self.choose_by_method(&mut state, tried, now)
+            {
+                return Some(choice);
+            }
             if let Some(choice) = pick(&mut state, &self.peers[..self.backups], 0, tried, now) {
                 return Some(choice);
             }
             tried.on_backups = true;
         }
-        let choice = pick(&mut state, &self.peers[self.backups..], self.backups, tried, now);
+        let choice = pick(&mut state, &self.peers, self.backups, tried, now);
         if choice.is_none() {
             // Whoever comes next may try them all again.
             tried.on_backups = false;
@@ -147,32 +172,80 @@ impl Upstream {
 }
 
 fn pick(state: &mut State, peers: &[Peer], first: usize, tried: &mut Tried, now: u64) -> Option<Choice> {
-    let mut best: Option<(usize, i64)> = None;
-    let mut total = 0;
-    for (at, peer) in peers.iter().enumerate() {
-        let index = first + at;
+    let mut turn = Turn::default();
+    for index in first..peers.len() {
+        if state.can_take(peers, index, tried, now) {
+            turn.consider(state, peers, index);
+        }
+    }
+    let index = turn.end(state)?;
+    Some(state.take(peers, index, tried, now))
+}
+
+/// A round of smooth weighted round robin.
+#[derive(Default)]
+struct Turn {
+    best: Option<(usize, i64)>,
+    total: i64,
+}
+
+impl Turn {
+    fn consider(&mut self, state: &mut State, peers: &[Peer], index: usize) {
         let known = &mut state.peers[index];
+        known.current += known.effective;
+        self.total += known.effective;
+        known.effective = (known.effective + 1).min(i64::from(peers[index].weight));
+        if self.best.is_none_or(|(_, most)| known.current > most) {
+            self.best = Some((index, known.current));
+        }
+    }
+
+    fn end(self, state: &mut State) -> Option<usize> {
+        let (index, _) = self.best?;
+        state.peers[index].current -= self.total;
+        Some(index)
+    }
+}
+
+impl State {
+    /// Whether a server can be asked: it is up, was not asked by this request, and has room.
+    pub(super) fn can_take(&self, peers: &[Peer], index: usize, tried: &Tried, now: u64) -> bool {
+        let (peer, known) = (&peers[index], &self.peers[index]);
         let punished = peer.max_fails > 0
             && known.fails >= peer.max_fails
             && now.saturating_sub(known.checked) <= peer.fail_timeout;
         let full = peer.max_conns > 0 && known.connections >= peer.max_conns;
-        if tried.has(index) || peer.down || punished || full {
-            continue;
-        }
-        known.current += known.effective;
-        total += known.effective;
-        known.effective = (known.effective + 1).min(i64::from(peer.weight));
-        if best.is_none_or(|(_, most)| known.current > most) {
-            best = Some((index, known.current));
-        }
+        !(tried.has(index) || peer.down || punished || full)
     }
-    let (index, _) = best?;
-    let known = &mut state.peers[index];
-    known.current -= total;
-    known.connections += 1;
-    if now.saturating_sub(known.checked) > peers[index - first].fail_timeout {
-        known.checked = now;
+
+    /// Takes a server for a request.
+    pub(super) fn take(&mut self, peers: &[Peer], index: usize, tried: &mut Tried, now: u64) -> Choice {
+        let known = &mut self.peers[index];
+        known.connections += 1;
+        if now.saturating_sub(known.checked) > peers[index].fail_timeout {
+            known.checked = now;
+        }
+        tried.add(index);
+        Choice { index }
     }
-    tried.add(index);
-    Some(Choice { index })
+
+    /// Whose turn it is among some servers.
+    pub(super) fn turn(&mut self, peers: &[Peer], among: impl Iterator<Item = usize>) -> Option<usize> {
+        let mut turn = Turn::default();
+        among.for_each(|index| turn.consider(self, peers, index));
+        turn.end(self)
+    }
+
+    /// Connections that a server has now.
+    pub(super) fn connections(&self, index: usize) -> u32 {
+        self.peers[index].connections
+    }
+
+    /// A number by chance (Marsaglia's xorshift; nobody's secret depends on it).
+    pub(super) fn random(&mut self) -> u32 {
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        (self.seed >> 32) as u32
+    }
 }

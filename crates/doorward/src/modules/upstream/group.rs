@@ -8,10 +8,12 @@ use conf::{Contexts, Diagnostic, Node, Span, once};
 use net::Address;
 
 use super::balance::State;
+use super::method::{Method, Ring};
 use super::url::{Scheme, Target};
 use crate::compile::Compiler;
 use crate::directives;
 use crate::module::{Directive, Scope, Settings};
+use crate::variables::Template;
 
 /// A group of servers that requests are spread over.
 pub struct Upstream {
@@ -23,6 +25,8 @@ pub struct Upstream {
     pub peers: Vec<Peer>,
     /// Where the backups start.
     pub backups: usize,
+    /// How one of them is chosen.
+    pub method: Method,
     /// How connections are kept.
     pub keep_alive: KeepAlive,
     /// What is known of the servers; shared by the workers.
@@ -68,11 +72,20 @@ pub struct KeepAlive {
 /// An `upstream` block as written.
 #[derive(Default)]
 pub struct Block {
+    method: Option<MethodLine>,
     servers: Vec<ServerLine>,
     keep_alive: Option<(usize, bool)>,
     requests: Option<u64>,
     time: Option<u64>,
     timeout: Option<u64>,
+}
+
+/// A balancing method as written.
+enum MethodLine {
+    LeastConn,
+    IpHash,
+    Hash(Template, bool),
+    Random(bool),
 }
 
 impl Settings for Block {
@@ -127,6 +140,22 @@ pub(super) const DIRECTIVES: &[Directive] = directives! { Outside;
 pub(super) const SERVERS: &[Directive] = directives! { Block;
     /// One server of the group; a name with several addresses is several servers.
     "server" in [UPSTREAM] (Text("address"), Optional(&Many(&Text("parameter")))) = "" => server;
+    /// Chooses by the client's address: clients of one network stay with one server.
+    "ip_hash" in [UPSTREAM] () = "" => |c, cx, n| method(c, cx, n, MethodLine::IpHash);
+    /// Chooses the server with the fewest connections for its weight.
+    "least_conn" in [UPSTREAM] () = "" => |c, cx, n| method(c, cx, n, MethodLine::LeastConn);
+    /// Chooses by a key; `consistent` lets few keys move when servers come and go.
+    "hash" in [UPSTREAM] (Text("key"), Optional(&Text("consistent"))) = "" => |c, cx, n| {
+        let key = Template::compile(n.word(0)?, &mut cx.variables)?;
+        let consistent = only(n, 1, "consistent")?;
+        method(c, cx, n, MethodLine::Hash(key, consistent))
+    };
+    /// Chooses by chance; with `two`, the one of two that has fewer connections.
+    "random" in [UPSTREAM] (Optional(&Text("two")), Optional(&Text("least_conn"))) = "" => |c, cx, n| {
+        let two = only(n, 0, "two")?;
+        only(n, 1, "least_conn")?;
+        method(c, cx, n, MethodLine::Random(two))
+    };
     /// Idle connections to keep per worker; `local` keeps those of a location for itself.
     "keepalive" in [UPSTREAM] (Number, Optional(&Text("local"))) = "32 local" => |c, _, n| {
         let local = match n.args.get(1) {
@@ -151,6 +180,22 @@ pub(super) const SERVERS: &[Directive] = directives! { Block;
     "preresolve" in [UPSTREAM] (Flag) = "off" => |_, _, _| Ok(());
 };
 
+fn method(block: &mut Block, cx: &mut Compiler, node: &Node, method: MethodLine) -> Result<(), Diagnostic> {
+    if block.method.replace(method).is_some() {
+        cx.warn(Diagnostic::at(node.span, "load balancing method redefined"));
+    }
+    Ok(())
+}
+
+/// Whether there is an argument at `at`; it can only be `word`.
+fn only(node: &Node, at: usize, word: &str) -> Result<bool, Diagnostic> {
+    match node.args.get(at) {
+        None => Ok(false),
+        Some(found) if found.text == word.as_bytes() => Ok(true),
+        Some(found) => Err(Diagnostic::at(found.span, format!("invalid parameter \"{}\"", found.lossy()))),
+    }
+}
+
 fn server(block: &mut Block, _: &mut Compiler, node: &Node) -> Result<(), Diagnostic> {
     let text = node.str(0)?.to_owned();
     let target = Target::parse(text.as_bytes(), false)
@@ -172,7 +217,16 @@ fn server(block: &mut Block, _: &mut Compiler, node: &Node) -> Result<(), Diagno
         let number = |digits: &str| digits.parse::<u32>().map_err(|_| invalid());
         match text.split_once('=') {
             None if text == "down" => line.down = true,
-            None if text == "backup" => line.backup = true,
+            None if text == "backup" => {
+                if matches!(
+                    block.method,
+                    Some(MethodLine::IpHash | MethodLine::Hash(..) | MethodLine::Random(_))
+                ) {
+                    let sentence = "balancing method does not support parameter \"backup\"";
+                    return Err(Diagnostic::at(word.span, sentence));
+                }
+                line.backup = true;
+            }
             Some(("weight", n)) => {
                 line.weight = number(n).and_then(|n| if n == 0 { Err(invalid()) } else { Ok(n) })?
             }
@@ -234,6 +288,7 @@ impl Group {
     fn finish(self, index: usize) -> Result<Upstream, Diagnostic> {
         let mut peers = Vec::new();
         let mut backups = Vec::new();
+        let mut line = None;
         let mut keep_alive =
             KeepAlive { connections: 32, local: true, requests: 1000, time: 3_600_000, timeout: 60_000 };
         if let Some(mut scope) = self.block {
@@ -249,6 +304,7 @@ impl Group {
                     format!("no servers are inside upstream \"{}\"", self.name),
                 ));
             }
+            line = block.method;
             if let Some((connections, local)) = block.keep_alive {
                 keep_alive = KeepAlive { connections, local, ..keep_alive };
             }
@@ -271,10 +327,26 @@ impl Group {
                 look_up(target, scheme.port(), self.span)?.into_iter().map(|address| line.peer(address)),
             );
         }
+        let method = match line {
+            None => Method::RoundRobin,
+            Some(MethodLine::LeastConn) => Method::LeastConn,
+            Some(MethodLine::IpHash) => Method::IpHash,
+            Some(MethodLine::Hash(key, false)) => Method::Hash(key),
+            Some(MethodLine::Hash(key, true)) => Method::Consistent(key, Ring::new(&peers)),
+            Some(MethodLine::Random(two)) => Method::Random { two },
+        };
         let first_backup = peers.len();
         peers.extend(backups);
         let state = Mutex::new(State::new(&peers));
-        Ok(Upstream { name: self.name.into(), index, peers, backups: first_backup, keep_alive, state })
+        Ok(Upstream {
+            name: self.name.into(),
+            index,
+            peers,
+            backups: first_backup,
+            method,
+            keep_alive,
+            state,
+        })
     }
 }
 
@@ -295,7 +367,8 @@ impl Upstream {
         let keep_alive = KeepAlive { connections: 0, local: true, requests: 0, time: 0, timeout: 0 };
         let state = Mutex::new(State::new(&peers));
         let (name, backups) = (String::new(), peers.len());
-        Upstream { name: name.into(), index: usize::MAX, peers, backups, keep_alive, state }
+        let method = Method::RoundRobin;
+        Upstream { name: name.into(), index: usize::MAX, peers, backups, method, keep_alive, state }
     }
 }
 

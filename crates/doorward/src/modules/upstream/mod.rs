@@ -3,12 +3,13 @@
 mod attempts;
 mod balance;
 mod group;
+mod method;
 mod url;
 
 pub use attempts::{Attempts, append_fields, append_seconds};
 pub use balance::{Choice, Failure, Tried};
-pub use group::{Groups, KeepAlive, Peer, Upstream};
-pub use url::{Scheme, Target, UrlError};
+pub use group::{Groups, Upstream};
+pub use url::{Scheme, Target};
 
 use crate::module::Module;
 
