@@ -106,7 +106,7 @@ impl Proxy {
     ) -> Result<(Pooled, Option<PoolKey>, Vec<u8>), Failed> {
         let visit = ex.visit;
         let upstream = question.upstream;
-        let key = (upstream.keep_alive.connections > 0).then(|| PoolKey {
+        let key = (upstream.keep_alive.connections > 0).then_some(PoolKey {
             peer,
             location: if upstream.keep_alive.local { self.location_key } else { 0 },
         });
@@ -411,7 +411,7 @@ impl Feed<'_> {
         loop {
             let mut piece = Vec::new();
             if question.streamed {
-                self.visit.body_piece(self.plan, &mut piece).await.map_err(Unsent::of)?;
+                self.visit.body_piece(self.plan, &mut piece).await.map_err(|stop| Unsent::of(&stop))?;
             } else {
                 let kept = self.visit.body.borrow().kept.piece(offset, PIECE);
                 piece = kept.map_err(|_| Unsent::Request(Refused::Status(500)))?;
@@ -448,9 +448,9 @@ impl Feed<'_> {
 }
 
 impl Unsent {
-    fn of(stop: Stop) -> Unsent {
+    fn of(stop: &Stop) -> Unsent {
         Unsent::Request(match stop {
-            Stop::Status(status) => Refused::Status(status),
+            Stop::Status(status) => Refused::Status(*status),
             _ => Refused::Gone,
         })
     }

@@ -47,7 +47,7 @@ impl Hidden {
                 hidden.add(Name::of(name), name);
             }
         }
-        for id in NEVER_PASSED.iter() {
+        for id in &NEVER_PASSED {
             hidden.add(*id, b"");
         }
         hidden

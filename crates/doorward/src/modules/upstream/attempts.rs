@@ -121,7 +121,7 @@ pub(super) const VARIABLES: &[Row] = &[
         ex.upstream.append(out, |a, out| number(a.bytes_received, out))
     }),
     Row::fresh("upstream_bytes_sent", |ex, out| ex.upstream.append(out, |a, out| number(a.bytes_sent, out))),
-    Row::family("upstream_http_", |ex, name, out| upstream_field(ex, name, out)),
+    Row::family("upstream_http_", upstream_field),
     Row::family("upstream_cookie_", |ex, name, out| {
         let cookies = ex.response.fields.of_upstream().filter(|(id, ..)| *id == wire::Name::SetCookie);
         match cookies.filter_map(|(_, _, value)| wire::cookie::set_cookie(value, name)).next() {

@@ -156,8 +156,8 @@ impl Upstream {
                 known.fails += 1;
                 known.accessed = now;
                 known.checked = now;
-                if peer.max_fails > 0 {
-                    known.effective = (known.effective - i64::from(peer.weight / peer.max_fails)).max(0);
+                if let Some(share) = peer.weight.checked_div(peer.max_fails) {
+                    known.effective = (known.effective - i64::from(share)).max(0);
                 }
             }
             // An answer after the time of punishment clears the record.

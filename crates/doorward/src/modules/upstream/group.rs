@@ -228,7 +228,7 @@ fn server(block: &mut Block, _: &mut Compiler, node: &Node) -> Result<(), Diagno
                 line.backup = true;
             }
             Some(("weight", n)) => {
-                line.weight = number(n).and_then(|n| if n == 0 { Err(invalid()) } else { Ok(n) })?
+                line.weight = number(n).and_then(|n| if n == 0 { Err(invalid()) } else { Ok(n) })?;
             }
             Some(("max_fails", n)) => line.max_fails = number(n)?,
             Some(("max_conns", n)) => line.max_conns = number(n)?,
