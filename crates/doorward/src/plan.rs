@@ -26,6 +26,8 @@ pub struct Plan {
     pub access: Vec<Access>,
     /// What may still lead elsewhere before the response is made, in order.
     pub precontent: Vec<Precontent>,
+    /// Which symbolic links files may not be found through (`disable_symlinks`).
+    pub symlinks: Option<Arc<static_files::Symlinks>>,
     /// Who makes the response.
     pub content: Content,
     /// What changes the response on its way out, in order.
@@ -52,6 +54,7 @@ impl Plan {
             preaccess: Vec::new(),
             access: Vec::new(),
             precontent: Vec::new(),
+            symlinks: None,
             content: Content::Files(static_files::Files::default()),
             filters: Vec::new(),
             trailers: Vec::new(),

@@ -32,7 +32,6 @@ pub(super) static ROWS: &[Row] = &[
     row("default_type", HSL, &[Text("mime-type")], NOT_BUILT),
     row("directio", HSL, &[Text("size | off")], OWN_FILES),
     row("directio_alignment", HSL, &[Offset], OWN_FILES),
-    row("disable_symlinks", HSL, &[Text("off | on | if_not_owner"), Optional(&Text("from=part"))], NOT_BUILT),
     row("early_hints", HSL, &[Many(&Text("string"))], NOT_BUILT),
     row("error_log", HSL, &[Many(&Text("parameter"))], NOT_BUILT),
     row("error_page", HSL.or(IF_IN_LOCATION), &[Text("code"), Many(&Text("uri"))], NOT_BUILT),

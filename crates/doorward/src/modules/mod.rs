@@ -60,6 +60,7 @@ pub static MODULES: &[&Module] = &[
     &proxy::BUFFERS,
     &cache::MODULE,
     &cache::PATHS,
+    &static_files::SYMLINKS,
     &static_files::MODULE,
     &random_index::MODULE,
     &empty_gif::MODULE,

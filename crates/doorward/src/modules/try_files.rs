@@ -107,7 +107,7 @@ impl TryFiles {
                 name_found.drain(..length);
             }
             let path = [root.as_slice(), &name_found].concat();
-            match as_path(&path).metadata() {
+            match static_files::metadata(ex, as_path(&path)) {
                 Ok(metadata) if metadata.is_dir() == *folder => {
                     take(ex, name_found, *folder);
                     return Ok(());

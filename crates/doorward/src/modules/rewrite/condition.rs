@@ -6,6 +6,7 @@ use conf::{Diagnostic, Node, Word};
 
 use crate::compile::{Compiler, as_path};
 use crate::exchange::Exchange;
+use crate::modules::static_files;
 use crate::regex::Pattern;
 use crate::variables::{Index, Template};
 
@@ -103,15 +104,15 @@ impl Condition {
                 ex.variable(*index, &mut value);
                 pattern.matches(ex, Some(&value)) != *not
             }
-            Condition::File(test, path, not) => test.holds(as_path(&path.eval(ex))) != *not,
+            Condition::File(test, path, not) => test.holds(ex, as_path(&path.eval(ex))) != *not,
         }
     }
 }
 
 impl FileTest {
-    fn holds(self, path: &Path) -> bool {
+    fn holds(self, ex: &Exchange<'_>, path: &Path) -> bool {
         use std::os::unix::fs::PermissionsExt;
-        let Ok(metadata) = path.metadata() else { return false };
+        let Ok(metadata) = static_files::metadata(ex, path) else { return false };
         match self {
             FileTest::File => metadata.is_file(),
             FileTest::Directory => metadata.is_dir(),

@@ -4,7 +4,7 @@ use std::io;
 
 use nix::errno::Errno;
 
-use super::{Files, map_to_path};
+use super::{Files, map_to_path, metadata};
 use crate::compile::as_path;
 use crate::exchange::Exchange;
 use crate::log::{Level, system_error};
@@ -22,7 +22,7 @@ impl Files {
                 return Stop::Redirect;
             }
             let path = [folder.as_slice(), &name].concat();
-            let Err(error) = as_path(&path).metadata() else {
+            let Err(error) = metadata(ex, as_path(&path)) else {
                 ex.uri.extend_from_slice(&name);
                 return Stop::Redirect;
             };
@@ -51,7 +51,7 @@ impl Files {
 
 /// Tells a missing index file from a missing folder.
 fn check_folder(ex: &Exchange<'_>, folder: &[u8], path: &[u8]) -> Result<(), Stop> {
-    match as_path(folder).metadata() {
+    match metadata(ex, as_path(folder)) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         // It may be searched all the same, as looking for the file has shown.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),

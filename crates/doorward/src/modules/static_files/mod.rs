@@ -2,8 +2,8 @@
 
 mod index;
 mod path;
+mod symlinks;
 
-use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use conf::Arg::{Many, Text};
 use wire::h1::Method;
 
 pub use path::{check_alias, map_to_path, media_type, refusal, root, set_content_type};
+pub use symlinks::{MODULE as SYMLINKS, Symlinks, metadata, open_file};
 
 use crate::body::{Body, FilePart};
 use crate::compile::as_path;
@@ -96,7 +97,7 @@ impl Files {
 fn file(ex: &mut Exchange<'_>) -> Result<Body, Stop> {
     let path = map_to_path(ex, &ex.uri);
     let path = as_path(&path);
-    let opened = File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+    let opened = open_file(ex, path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
     let (file, metadata) = opened.map_err(|error| {
         let (status, level) = refusal(&error);
         if status != 404 || ex.plan.core.log_not_found {
