@@ -38,6 +38,8 @@ pub struct Compiler {
     pub warnings: Vec<Diagnostic>,
     /// The context being read.
     pub context: Contexts,
+    /// Whether there was an `events` block, which nginx insists on.
+    pub has_events: bool,
     /// The `http` block as read.
     pub http: Option<Scope>,
     /// Formats of access logs.
@@ -105,6 +107,7 @@ pub fn compile(
         servers: Vec::new(),
         warnings: Vec::new(),
         context: Contexts::MAIN,
+        has_events: false,
         http: None,
         formats: Default::default(),
         folders: Vec::new(),
@@ -115,6 +118,10 @@ pub fn compile(
     };
     let mut main = Scope::default();
     compiler.block(&tree.nodes, Contexts::MAIN, &mut main)?;
+    if !compiler.has_events {
+        let error = Diagnostic::nowhere("no \"events\" section in configuration");
+        return Err(error.instead("write `events {}`"));
+    }
     compiler.finish(&mut main)
 }
 

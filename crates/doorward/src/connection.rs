@@ -348,7 +348,10 @@ async fn respond(ex: &mut Exchange<'_>, refused: Option<Refused>) {
             ex.response.status = status;
             None
         }
-        Some(Refused::Answered(status)) => refuse(ex, status).await,
+        Some(Refused::Answered(status)) => {
+            target(ex);
+            refuse(ex, status).await
+        }
         None => {
             target(ex);
             match early_body(ex).await {

@@ -219,8 +219,7 @@ fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Framing {
         visit.keep_alive.set(false);
     }
     out.extend_from_slice(b"HTTP/1.1 ");
-    let reason = response.reason.of(&response.fields.bytes);
-    status_line(status, reason, out);
+    status_line(status, response.status_line.of(&response.fields.bytes), out);
     append_server(ex, out);
     if response.fields.get(Name::Date).is_none() {
         out.extend_from_slice(b"Date: ");
@@ -266,13 +265,13 @@ fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Framing {
     framing
 }
 
-fn status_line(status: u16, reason: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa(u64::from(status), &mut [0; 20]));
-    out.push(b' ');
-    if reason.is_empty() {
+fn status_line(status: u16, of_upstream: &[u8], out: &mut Vec<u8>) {
+    if of_upstream.is_empty() {
+        out.extend_from_slice(itoa(u64::from(status), &mut [0; 20]));
+        out.push(b' ');
         out.extend_from_slice(wire::status::reason(status).as_bytes());
     } else {
-        out.extend_from_slice(reason);
+        out.extend_from_slice(of_upstream);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -307,7 +306,7 @@ fn append_location(ex: &Exchange<'_>, location: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"Location: http://");
     let host: &[u8] = if core.server_name_in_redirect { &ex.server.name } else { &visit.host };
     let local = visit.client.local();
-    if host.is_empty() {
+    if host.is_empty() && !core.server_name_in_redirect {
         if let Some(net::Address::Inet(address)) = local {
             match address.ip() {
                 std::net::IpAddr::V4(ip) => out.extend_from_slice(ip.to_string().as_bytes()),

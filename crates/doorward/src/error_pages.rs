@@ -71,7 +71,7 @@ fn page_for(ex: &mut Exchange<'_>, status: u16) -> Body {
     ex.forced_status = sent;
     let head = &mut ex.response;
     head.status = sent;
-    head.reason = wire::Range::default();
+    head.status_line = wire::Range::default();
     for gone in
         [Name::AcceptRanges, Name::LastModified, Name::ETag, Name::ContentLength, Name::ContentEncoding]
     {
@@ -92,16 +92,22 @@ fn page_for(ex: &mut Exchange<'_>, status: u16) -> Body {
     }
     let title = match status {
         302 => "302 Found".to_owned(),
+        401 => "401 Authorization Required".to_owned(),
         494..=497 => "400 Bad Request".to_owned(),
         _ => format!("{status} {}", wire::status::reason(status)),
     };
     let mut page = Vec::with_capacity(256);
     page.extend_from_slice(b"<html>\r\n<head><title>");
-    page.extend_from_slice(title.as_bytes());
+    match detail(status) {
+        Some(detail) => page.extend_from_slice(format!("400 {detail}").as_bytes()),
+        None => page.extend_from_slice(title.as_bytes()),
+    }
     page.extend_from_slice(b"</title></head>\r\n<body>\r\n<center><h1>");
     page.extend_from_slice(title.as_bytes());
     page.extend_from_slice(b"</h1></center>\r\n");
-    page.extend_from_slice(detail(status).as_bytes());
+    if let Some(detail) = detail(status) {
+        page.extend_from_slice(format!("<center>{detail}</center>\r\n").as_bytes());
+    }
     page.extend_from_slice(b"<hr><center>");
     match &ex.plan.core.server_tokens {
         ServerTokens::On => page.extend_from_slice(product::NAME_AND_VERSION.as_bytes()),
@@ -156,12 +162,13 @@ fn has_page(status: u16) -> bool {
     matches!(status, 301..=303 | 307 | 308 | 400..=406 | 408..=416 | 421 | 429 | 494..=497 | 500..=505 | 507)
 }
 
-fn detail(status: u16) -> &'static str {
-    match status {
-        494 => "<center>Request Header Or Cookie Too Large</center>\r\n",
-        495 => "<center>The SSL certificate error</center>\r\n",
-        496 => "<center>No required SSL certificate was sent</center>\r\n",
-        497 => "<center>The plain HTTP request was sent to HTTPS port</center>\r\n",
-        _ => "",
-    }
+/// What nginx's own statuses, which clients see as 400, are about.
+fn detail(status: u16) -> Option<&'static str> {
+    Some(match status {
+        494 => "Request Header Or Cookie Too Large",
+        495 => "The SSL certificate error",
+        496 => "No required SSL certificate was sent",
+        497 => "The plain HTTP request was sent to HTTPS port",
+        _ => return None,
+    })
 }

@@ -124,8 +124,8 @@ pub struct Exchange<'c> {
 pub struct Head {
     /// The status; 0 while there is none.
     pub status: u16,
-    /// The upstream's own reason phrase, where it is passed on.
-    pub reason: wire::Range,
+    /// The upstream's own status and reason, where they are passed on.
+    pub status_line: wire::Range,
     /// The fields, in order.
     pub fields: Fields,
     /// The length of the body where it is known.

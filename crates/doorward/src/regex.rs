@@ -22,10 +22,11 @@ impl Pattern {
     ) -> Result<Pattern, Diagnostic> {
         let text = str::from_utf8(text)
             .map_err(|_| Diagnostic::at(word.span, "the regular expression is not UTF-8 text".to_owned()))?;
-        let regex =
-            RegexBuilder::new().caseless(caseless).jit_if_available(true).build(text).map_err(|error| {
-                Diagnostic::at(word.span, format!("pcre2_compile() failed: {error} in \"{text}\""))
-            })?;
+        let regex = RegexBuilder::new()
+            .caseless(caseless)
+            .jit_if_available(true)
+            .build(text)
+            .map_err(|error| Diagnostic::at(word.span, sentence(text, &error)))?;
         let mut named = Vec::new();
         for (group, name) in regex.capture_names().iter().enumerate() {
             if let Some(name) = name {
@@ -82,5 +83,16 @@ impl Pattern {
     /// Whether it matches `subject`, without remembering anything.
     pub fn is_match(&self, subject: &[u8]) -> bool {
         self.regex.is_match(subject).unwrap_or(false)
+    }
+}
+
+/// nginx's sentence for a pattern that does not compile.
+fn sentence(text: &str, error: &pcre2::Error) -> String {
+    let told = error.to_string();
+    let why =
+        told.split_once("offset ").and_then(|(_, rest)| rest.split_once(": ")).map_or(&*told, |(_, why)| why);
+    match error.offset().and_then(|offset| text.get(offset..)).filter(|rest| !rest.is_empty()) {
+        Some(rest) => format!("pcre2_compile() failed: {why} in \"{text}\" at \"{rest}\""),
+        None => format!("pcre2_compile() failed: {why} in \"{text}\""),
     }
 }

@@ -291,7 +291,7 @@ async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
 fn filter(ex: &mut Exchange<'_>, body: Body) -> Result<Body, u16> {
     if ex.forced_status != 0 {
         ex.response.status = ex.forced_status;
-        ex.response.reason = wire::Range::default();
+        ex.response.status_line = wire::Range::default();
     }
     if let Err(status) = not_modified::apply(ex) {
         ex.response = Head::default();

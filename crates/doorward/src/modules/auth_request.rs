@@ -110,7 +110,9 @@ impl AuthRequest {
                 Err(Stop::Status(401))
             }
             status => {
-                ex.log(Level::Error, format_args!("auth request unexpected status: {status}"));
+                // nginx is still "sending to client" then, where the answer came from an upstream.
+                let doing = if answer.upstream.is_empty() { "" } else { " while sending to client" };
+                ex.log(Level::Error, format_args!("auth request unexpected status: {status}{doing}"));
                 Err(Stop::Status(500))
             }
         }

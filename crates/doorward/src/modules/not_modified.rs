@@ -37,7 +37,7 @@ pub fn apply(ex: &mut Exchange<'_>) -> Result<(), u16> {
         return Ok(());
     }
     head.status = 304;
-    head.reason = wire::Range::default();
+    head.status_line = wire::Range::default();
     head.content_length = None;
     head.allow_ranges = false;
     for gone in [Name::ContentType, Name::AcceptRanges, Name::ContentEncoding] {

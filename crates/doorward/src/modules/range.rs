@@ -79,7 +79,7 @@ fn whole(ex: &mut Exchange<'_>, body: Body) -> Body {
 fn single(ex: &mut Exchange<'_>, body: Body, length: u64, part: Part) -> Body {
     let head = &mut ex.response;
     head.status = 206;
-    head.reason = wire::Range::default();
+    head.status_line = wire::Range::default();
     let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
     head.fields.set("Content-Range", range.as_bytes());
     head.content_length = Some(part.end - part.start);
@@ -116,7 +116,7 @@ fn several(ex: &mut Exchange<'_>, body: Body, length: u64, parts: &[Part]) -> Bo
     total += end.len() as u64;
     bodies.push_back(Body::Bytes(end.into_bytes()));
     head.status = 206;
-    head.reason = wire::Range::default();
+    head.status_line = wire::Range::default();
     head.content_length = Some(total);
     head.fields.hide_known(Name::ContentRange);
     let media_type = format!("multipart/byteranges; boundary={boundary}");

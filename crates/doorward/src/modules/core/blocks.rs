@@ -160,6 +160,12 @@ fn location(outer: &mut Children, cx: &mut Compiler, node: &Node) -> Result<(), 
         inner.pattern = matches!(kind, LocationKind::Regex | LocationKind::CaselessRegex);
         inner.kind = Some(kind);
     }
+    if kind == LocationKind::Named
+        && let Some(alias) = children(node).iter().find(|n| n.name.text == b"alias")
+    {
+        let sentence = "the \"alias\" directive cannot be used inside the named location";
+        return Err(Diagnostic::at(alias.span, sentence));
+    }
     cx.block(children(node), Contexts::LOCATION, &mut scope)?;
     outer.locations.push(LocationNode { kind, name, scope, span: node.span });
     Ok(())

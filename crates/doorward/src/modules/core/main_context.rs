@@ -128,6 +128,9 @@ pub(super) const DIRECTIVES: &[Directive] = directives! { MainSettings;
     "worker_rlimit_nofile" in [MAIN] (Number) = "" => |c, _, n| once(&mut c.worker_rlimit_nofile, n.number(0)? as u64, n);
     /// How connections are taken up.
     "events": Block in [MAIN] () = "" => |_, cx, n| {
+        if std::mem::replace(&mut cx.has_events, true) {
+            return Err(n.duplicate());
+        }
         let mut scope = Scope::default();
         cx.block(n.block.as_deref().unwrap_or_default(), conf::Contexts::EVENTS, &mut scope)
     };

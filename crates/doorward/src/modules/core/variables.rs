@@ -31,8 +31,8 @@ pub(super) const ROWS: &[Row] = &[
         append_some(found, out)
     }),
     Row::family("sent_http_", sent_http),
-    Row::fresh("uri", |ex, out| append(&ex.uri, out)),
-    Row::fresh("document_uri", |ex, out| append(&ex.uri, out)),
+    Row::fresh("uri", |ex, out| !ex.uri.is_empty() && append(&ex.uri, out)),
+    Row::fresh("document_uri", |ex, out| !ex.uri.is_empty() && append(&ex.uri, out)),
     Row::fresh("request_uri", |ex, out| append(ex.visit.head.target.of(ex.visit.bytes), out)),
     Row::fresh("args", |ex, out| append(&ex.args, out)).writable(|ex, value| {
         ex.args = value.to_vec();
@@ -90,7 +90,7 @@ pub(super) const ROWS: &[Row] = &[
         Some(port) => number(u64::from(port), out),
         None => true,
     }),
-    Row::fresh("server_protocol", |ex, out| append(protocol(ex), out)),
+    Row::fresh("server_protocol", |ex, out| append(ex.visit.head.protocol.of(ex.visit.bytes), out)),
     Row::fresh("scheme", |_, out| append(b"http", out)),
     Row::fresh("https", |_, out| append(b"", out)),
     Row::fresh("remote_addr", |ex, out| ex.with_remote(|a| append(a.ip_text().as_bytes(), out))),
@@ -182,14 +182,6 @@ fn request_port(ex: &Exchange<'_>) -> u16 {
 
 fn tcp(ex: &Exchange<'_>, out: &mut Vec<u8>, which: impl Fn(&net::TcpInfo) -> u32) -> bool {
     ex.visit.client.tcp_info().is_some_and(|info| number(u64::from(which(&info)), out))
-}
-
-fn protocol(ex: &Exchange<'_>) -> &'static [u8] {
-    match ex.visit.head.version {
-        Version::Http09 => b"HTTP/0.9",
-        Version::Http10 => b"HTTP/1.0",
-        _ => b"HTTP/1.1",
-    }
 }
 
 fn join_cookies(ex: &Exchange<'_>, out: &mut Vec<u8>) -> bool {

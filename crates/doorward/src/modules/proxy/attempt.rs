@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use net::pool::Pooled;
 use net::{Connect, Keepalive, Stream};
-use wire::h1::{ResponseError, ResponseHead, ResponseParser};
+use wire::h1::{ResponseHead, ResponseParser};
 
 use super::Proxy;
 use super::pass::Destination;
@@ -328,28 +328,13 @@ impl Proxy {
                     return Err(self.too_big(ex));
                 }
                 Ok(false) => return Ok(false),
-                Err(ResponseError::NoStatusLine) => {
-                    self.name_upstream(ex);
-                    ex.log(Level::Error, format_args!("{} while {READING}", ResponseError::NoStatusLine));
-                    self.take_as_http09(ex, head);
-                    return Ok(true);
-                }
+                // What does not start as HTTP is no answer: a gateway must not guess what it means (D003).
                 Err(error) => {
                     self.name_upstream(ex);
                     ex.log(Level::Error, format_args!("{error} while {READING}"));
                     return Err(Failed::Invalid);
                 }
             }
-        }
-    }
-
-    /// What does not start as HTTP is a body without a head (HTTP/0.9), as nginx takes it.
-    fn take_as_http09(&self, ex: &mut Exchange<'_>, head: &mut ResponseHead) {
-        *head = ResponseHead { status: 200, ..ResponseHead::default() };
-        ex.visit.keep_alive.set(false);
-        if let Some(attempt) = ex.upstream.current() {
-            attempt.status = 200;
-            attempt.header_time = Some(net::clock::now() - attempt.started);
         }
     }
 

@@ -226,7 +226,7 @@ impl Proxy {
         let response = &mut ex.response;
         response.fields.adopt(bytes, &head.fields);
         response.status = head.status;
-        response.reason = head.reason;
+        response.status_line = head.status_line;
         response.content_length = head.content_length;
         response.last_modified = None;
         response.fields.hide_where(|id, name| self.hidden.hides(id, name));

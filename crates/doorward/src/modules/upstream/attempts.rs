@@ -56,6 +56,11 @@ impl Attempts {
         });
     }
 
+    /// Whether nothing was tried.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// The attempt under way, or the last one.
     pub fn current(&mut self) -> Option<&mut Attempt> {
         self.list.last_mut()

@@ -299,10 +299,7 @@ impl Group {
                 into.extend(addresses.into_iter().map(|address| line.peer(address)));
             }
             if peers.is_empty() {
-                return Err(Diagnostic::at(
-                    self.span,
-                    format!("no servers are inside upstream \"{}\"", self.name),
-                ));
+                return Err(Diagnostic::at(self.span, "no servers are inside upstream"));
             }
             line = block.method;
             if let Some((connections, local)) = block.keep_alive {
