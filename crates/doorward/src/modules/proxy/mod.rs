@@ -239,8 +239,9 @@ pub static MODULE: Module = Module {
         "proxy_force_ranges" in [HTTP SERVER LOCATION] (Flag) = "off" => |c, _, n| once(&mut c.force_ranges, n.flag(0)?, n);
         /// Fields of answers that have no effect here: `X-Accel-*`, `Expires`, `Cache-Control`, `Set-Cookie`, `Vary`.
         "proxy_ignore_headers" in [HTTP SERVER LOCATION] (Many(&Text("field"))) = "" => |c, _, n| {
-            let names = n.args.iter().map(|w| w.text.to_ascii_lowercase()).collect();
-            once(&mut c.ignore_headers, names, n)
+            let names = n.args.iter().map(|w| w.text.to_ascii_lowercase());
+            c.ignore_headers.get_or_insert_default().extend(names);
+            Ok(())
         };
     },
     variables: request::VARIABLES,
