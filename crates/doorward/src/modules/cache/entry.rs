@@ -1,6 +1,8 @@
 //! One stored answer, and its form in a file.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -87,13 +89,31 @@ impl Entry {
             }
     }
 
+    /// Whether the body is all that the head promises: that of an answer to HEAD is not.
+    pub fn is_whole(&self) -> bool {
+        let length = match &self.body {
+            Stored::Memory(bytes) => bytes.len() as u64,
+            Stored::File { length, .. } => *length,
+        };
+        matches!(self.head.status, 204 | 304)
+            || self.head.content_length.is_none_or(|promised| promised == length)
+    }
+
     fn body_offset(&self) -> u64 {
         (PREFIX + self.vary.len() + self.variant.len() + self.bytes.len()) as u64
     }
 
     /// The file up to the body.
     pub fn front(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.body_offset() as usize);
+        let mut out = self.prefix();
+        out.extend_from_slice(&self.vary);
+        out.extend_from_slice(&self.variant);
+        out.extend_from_slice(&self.bytes);
+        out
+    }
+
+    fn prefix(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(PREFIX);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&self.fingerprint);
         for time in [self.times.valid, self.times.updating, self.times.error, self.times.date] {
@@ -102,10 +122,15 @@ impl Entry {
         for length in [self.vary.len(), self.variant.len(), self.bytes.len()] {
             out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
         }
-        out.extend_from_slice(&self.vary);
-        out.extend_from_slice(&self.variant);
-        out.extend_from_slice(&self.bytes);
         out
+    }
+
+    /// Whether that is the file of this very answer: another may have taken its name.
+    pub fn is_in(&self, file: &File) -> bool {
+        let mut prefix = [0; PREFIX];
+        file.metadata().is_ok_and(|data| data.len() == self.file_len())
+            && file.read_exact_at(&mut prefix, 0).is_ok()
+            && prefix[..] == *self.prefix()
     }
 
     /// Writes the whole file of an entry that is in memory.

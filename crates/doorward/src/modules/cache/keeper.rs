@@ -112,7 +112,11 @@ impl Keeper {
                 Ok(Job::Caches(caches, log)) => {
                     self.log = log;
                     let due = net::clock::now();
-                    self.caches = caches.into_iter().map(|cache| (cache, due)).collect();
+                    let caches = caches.into_iter().map(|cache| (cache, due)).collect();
+                    let old: Vec<(CachePath, u64)> = std::mem::replace(&mut self.caches, caches);
+                    for (gone, _) in old.iter().filter(|(old, _)| !self.keeps(&old.zone)) {
+                        gone.zone.retire();
+                    }
                     self.load();
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -121,10 +125,14 @@ impl Keeper {
             for at in 0..self.caches.len() {
                 if self.caches[at].1 <= net::clock::now() {
                     let wait = self.sweep(&self.caches[at].0);
-                    self.caches[at].1 = net::clock::now() + wait;
+                    self.caches[at].1 = net::clock::now() + wait.max(1);
                 }
             }
         }
+    }
+
+    fn keeps(&self, zone: &Arc<Zone>) -> bool {
+        self.caches.iter().any(|(cache, _)| Arc::ptr_eq(&cache.zone, zone))
     }
 
     fn write(&self, zone: &Arc<Zone>, hash: u64, key: &[u8], entry: &Arc<Entry>) {
@@ -199,40 +207,56 @@ impl Keeper {
         10_000
     }
 
-    /// Reads the folders of caches that were not read yet.
+    /// Reads the folders of caches that were not read yet, in a thread of its own: it takes its time.
     fn load(&self) {
-        for (cache, _) in self.caches.iter().filter(|(cache, _)| cache.zone.is_loading()) {
-            let mut files = 0;
-            self.load_folder(cache, &cache.zone.folder, &mut files);
-            cache.zone.loaded();
+        let known = self.caches.iter().map(|(cache, _)| cache);
+        let caches: Vec<CachePath> = known.filter(|cache| cache.zone.start_loading()).cloned().collect();
+        if caches.is_empty() {
+            return;
+        }
+        let thread = std::thread::Builder::new().name("cache loader".to_owned());
+        let started = thread.spawn(move || {
+            for cache in &caches {
+                load_folder(cache, &cache.zone.folder, &mut 0);
+                cache.zone.loaded();
+            }
+        });
+        if let Err(error) = started {
+            self.log.write(Level::Alert, format_args!("the cache loader did not start ({error})"));
         }
     }
+}
 
-    fn load_folder(&self, cache: &CachePath, folder: &Path, files: &mut u64) {
-        let Ok(entries) = fs::read_dir(folder) else { return };
-        for entry in entries.flatten() {
-            let (path, name) = (entry.path(), entry.file_name());
-            let Ok(data) = entry.metadata() else { continue };
-            if data.is_dir() {
-                // Folders of levels have one or two digits; nothing else in there is ours.
-                if name.len() <= 2 {
-                    self.load_folder(cache, &path, files);
-                }
-                continue;
+fn load_folder(cache: &CachePath, folder: &Path, files: &mut u64) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let Ok(data) = entry.metadata() else { continue };
+        if data.is_dir() {
+            // Folders of levels have one or two digits; nothing else in there is ours.
+            if name.len() <= 2 {
+                load_folder(cache, &path, files);
             }
-            let name = name.to_str().unwrap_or_default();
-            match parse_name(name) {
-                Some(name) if data.is_file() => cache.zone.add_file(name, blocks(data.len())),
-                // What was being written when the program ended.
-                _ if is_temporary(name) => self.delete(&path),
-                _ => {}
+            continue;
+        }
+        let name = name.to_str().unwrap_or_default();
+        match parse_name(name) {
+            Some(name) if data.is_file() => cache.zone.add_file(name, blocks(data.len())),
+            // What was being written when an earlier process ended.
+            _ if is_temporary(name) && is_old(&data) => {
+                let _ = fs::remove_file(&path);
             }
-            *files += 1;
-            if files.is_multiple_of(cache.loader_files.max(1)) {
-                std::thread::sleep(Duration::from_millis(cache.loader_sleep.min(1000)));
-            }
+            _ => {}
+        }
+        *files += 1;
+        if files.is_multiple_of(cache.loader_files.max(1)) {
+            std::thread::sleep(Duration::from_millis(cache.loader_sleep.min(1000)));
         }
     }
+}
+
+fn is_old(data: &fs::Metadata) -> bool {
+    data.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age.as_secs() > 3600)
 }
 
 /// Writes a file under another name first, so that it is there as a whole or not at all.

@@ -10,7 +10,7 @@ use super::entry::{Entry, Stored};
 use super::freshness;
 use super::state::{Key, Open, Status};
 use super::update::Update;
-use super::zone::{Claim, Found, Terms, Zone};
+use super::zone::{Claim, Found, Zone};
 use super::{Cache, Zones};
 use crate::body::{Body, FilePart};
 use crate::client::Interrupted;
@@ -45,7 +45,6 @@ impl Cache {
             return Ok(Opened::Ask);
         }
         let Some(zone) = self.zone(ex)? else { return Ok(Opened::Ask) };
-        let zone = zone.clone();
         let mut key = ex.visit.worker.buffers.take(512);
         match &self.values.key {
             Some(template) => template.append(ex, &mut key),
@@ -57,7 +56,7 @@ impl Cache {
             ex.cache.open = Some(Box::new(self.ask_for(ex, zone, key, None)));
             return Ok(Opened::Ask);
         }
-        let mut terms = Terms { ..self.terms };
+        let mut terms = self.terms;
         let mut give_up_at = None;
         loop {
             let second = now();
@@ -65,7 +64,10 @@ impl Cache {
             let found = zone.find(key.bytes(), &terms, matches, second);
             terms.first = false;
             match found {
-                Found::Fresh(entry) => match body_of(&zone, &entry) {
+                Found::Fresh(entry) if ex.method != Method::Head && !entry.is_whole() => {
+                    return Ok(self.miss(ex, zone, key, None, true));
+                }
+                Found::Fresh(entry) => match body_of(zone, &entry) {
                     Some(body) => {
                         ex.cache.status = Some(Status::Hit);
                         ex.visit.worker.buffers.put(key.into_bytes());
@@ -73,13 +75,16 @@ impl Cache {
                     }
                     None => zone.forget(key.bytes(), &entry),
                 },
-                Found::Stale(entry, claim) => match body_of(&zone, &entry) {
+                Found::Stale(entry, claim) if ex.method != Method::Head && !entry.is_whole() => {
+                    return Ok(self.miss(ex, zone, key, claim, true));
+                }
+                Found::Stale(entry, claim) => match body_of(zone, &entry) {
                     Some(body) => return Ok(self.stale(ex, zone, key, entry, claim, body)),
                     None => zone.forget(key.bytes(), &entry),
                 },
                 Found::OtherVariant(entry) if !key.is_variant() => {
                     key.set_variant(&variant_of(ex, &entry.vary));
-                    terms = Terms { ..self.terms };
+                    terms = self.terms;
                 }
                 Found::OtherVariant(_) => {
                     // A variant's own key, and yet another variant: it is replaced.
@@ -135,9 +140,9 @@ impl Cache {
         }
     }
 
-    fn ask_for(&self, ex: &Exchange<'_>, zone: Arc<Zone>, key: Key, claim: Option<Claim>) -> Open {
+    fn ask_for(&self, ex: &Exchange<'_>, zone: &Arc<Zone>, key: Key, claim: Option<Claim>) -> Open {
         Open {
-            zone,
+            zone: zone.clone(),
             key,
             claim,
             stale: None,
@@ -151,7 +156,7 @@ impl Cache {
     fn miss(
         &self,
         ex: &mut Exchange<'_>,
-        zone: Arc<Zone>,
+        zone: &Arc<Zone>,
         key: Key,
         claim: Option<Claim>,
         cacheable: bool,
@@ -167,7 +172,7 @@ impl Cache {
     fn stale<'c>(
         &self,
         ex: &mut Exchange<'c>,
-        zone: Arc<Zone>,
+        zone: &Arc<Zone>,
         key: Key,
         entry: Arc<Entry>,
         claim: Option<Claim>,
@@ -250,9 +255,9 @@ pub fn body_of(zone: &Zone, entry: &Entry) -> Option<Body> {
         Stored::Memory(bytes) => Some(Body::Shared(bytes.clone(), 0..bytes.len())),
         Stored::File { offset, length } => {
             let file = File::open(zone.path(&super::zone::name_of(&entry.fingerprint))).ok()?;
-            // A newer answer may have taken the name meanwhile.
-            let same = file.metadata().is_ok_and(|data| data.len() == entry.file_len());
-            same.then(|| Body::File(FilePart { file: Arc::new(file), offset: *offset, length: *length }))
+            entry
+                .is_in(&file)
+                .then(|| Body::File(FilePart { file: Arc::new(file), offset: *offset, length: *length }))
         }
     }
 }

@@ -61,7 +61,7 @@ pub fn declare(n: &Node, cx: &mut Compiler) -> Result<(), Diagnostic> {
     if cx.caches.iter().any(|cache| cache.zone.name == name) {
         return Err(Diagnostic::at(n.span, format!("duplicate zone \"{name}\"")));
     }
-    let zone = cx.zones.get_or_make(&format!("cache {name}"), || {
+    let zone = cx.zones.get_or_make(&format!("cache {name} {size}"), || {
         Zone::new(name.clone(), folder.clone(), levels.clone(), size)
     });
     if zone.folder != folder {

@@ -39,6 +39,11 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// Whether nothing is known but how often it was asked for.
+    pub fn is_empty(&self) -> bool {
+        self.entry.is_none() && self.error.is_none()
+    }
+
     fn weigh(&self) -> usize {
         size_of::<Slot>() + self.key.len() + self.entry.as_ref().map_or(0, |e| e.weight())
     }

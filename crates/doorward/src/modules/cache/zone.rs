@@ -36,6 +36,7 @@ pub struct Zone {
     cold: Mutex<Cold>,
     cold_len: AtomicUsize,
     loading: AtomicBool,
+    loader: AtomicBool,
     /// Where work on files is sent.
     pub orders: Orders,
 }
@@ -56,6 +57,7 @@ struct ColdFile {
 }
 
 /// On which terms a key is looked up.
+#[derive(Clone, Copy)]
 pub struct Terms {
     /// How often it must be asked for before it is stored.
     pub min_uses: u32,
@@ -93,6 +95,8 @@ pub struct Claim {
     hash: u64,
     key: Arc<[u8]>,
     flight: Arc<Flight>,
+    /// Whether uses are counted, so that the key is worth remembering for itself.
+    counted: bool,
 }
 
 impl Drop for Claim {
@@ -103,6 +107,9 @@ impl Drop for Claim {
             && slot.flight.as_ref().is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
         {
             slot.flight = None;
+            if !self.counted && slot.is_empty() {
+                shard.remove(at);
+            }
         }
         drop(shard);
         self.flight.land();
@@ -125,6 +132,7 @@ impl Zone {
             cold: Mutex::default(),
             cold_len: AtomicUsize::new(0),
             loading: AtomicBool::new(true),
+            loader: AtomicBool::new(false),
             orders: Orders::default(),
         }
     }
@@ -144,11 +152,11 @@ impl Zone {
         self.cold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn claim(self: &Arc<Self>, slot: &mut Slot, age: u64) -> Claim {
+    fn claim(self: &Arc<Self>, slot: &mut Slot, age: u64, counted: bool) -> Claim {
         let flight = Arc::new(Flight::default());
         slot.flight = Some(flight.clone());
         slot.flight_ends = net::clock::now().saturating_add(age);
-        Claim { zone: self.clone(), hash: slot.hash, key: slot.key.clone(), flight }
+        Claim { zone: self.clone(), hash: slot.hash, key: slot.key.clone(), flight, counted }
     }
 
     /// Looks a key up; `matches` says whether an answer is for a request like this one.
@@ -162,16 +170,29 @@ impl Zone {
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(hash);
         let found = shard.find(hash, key);
-        let known =
-            found.and_then(|at| shard.get(at)).is_some_and(|s| s.entry.is_some() || s.error.is_some());
+        let known = found.and_then(|at| shard.get(at)).is_some_and(|slot| !slot.is_empty());
         if !known && terms.files && self.may_have_files() {
             return Found::AskFiles;
         }
-        let new = found.is_none();
-        let at = found.unwrap_or_else(|| shard.insert(hash, key));
+        let counted = terms.min_uses > 1;
+        let at = match found {
+            Some(at) => at,
+            // Keys that lead to nothing would push out those that do: none is kept without need.
+            None if !counted && terms.lock_age.is_none() => return Found::Absent(None),
+            None => {
+                let at = shard.insert(hash, key);
+                self.make_room(&mut shard);
+                at
+            }
+        };
         shard.touch(at);
-        if new {
-            self.make_room(&mut shard);
+        if shard.get(at).and_then(|slot| slot.error).is_some_and(|(_, until)| until < second)
+            && let Some(slot) = shard.get_mut(at)
+        {
+            slot.error = None;
+            slot.entry = None;
+            slot.file_is_old = true;
+            shard.weigh(at);
         }
         let expire = net::clock::now() + self.inactive.load(Ordering::Relaxed);
         let Some(slot) = shard.get_mut(at) else { return Found::Absent(None) };
@@ -179,13 +200,8 @@ impl Zone {
         if terms.first {
             slot.uses = slot.uses.saturating_add(1);
         }
-        if let Some((status, until)) = slot.error {
-            if until >= second {
-                return Found::Error(status);
-            }
-            slot.error = None;
-            slot.entry = None;
-            slot.file_is_old = true;
+        if let Some((status, _)) = slot.error {
+            return Found::Error(status);
         }
         let Some(entry) = &slot.entry else {
             if slot.uses < terms.min_uses {
@@ -196,7 +212,7 @@ impl Zone {
                 Some(flight) if slot.flight_ends > net::clock::now() => {
                     Found::Wait(flight.clone(), slot.flight_ends)
                 }
-                _ => Found::Absent(Some(self.claim(slot, age))),
+                _ => Found::Absent(Some(self.claim(slot, age, counted))),
             };
         };
         let entry = entry.clone();
@@ -206,13 +222,14 @@ impl Zone {
         if entry.times.valid >= second {
             return Found::Fresh(entry);
         }
-        let claim = slot.flight.is_none().then(|| self.claim(slot, u64::MAX));
+        let claim = slot.flight.is_none().then(|| self.claim(slot, u64::MAX, counted));
         Found::Stale(entry, claim)
     }
 
     /// Stores an answer in place of an older one. `file_size` is that of its file where that is written already;
     /// else it is written soon.
     pub fn store(self: &Arc<Self>, key: &[u8], entry: Arc<Entry>, file_size: Option<u64>) {
+        let cold = self.forget_cold(&entry.fingerprint);
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(hash);
         let at = shard.find(hash, key).unwrap_or_else(|| shard.insert(hash, key));
@@ -221,6 +238,7 @@ impl Zone {
         slot.error = None;
         slot.uses = slot.uses.max(1);
         slot.entry = Some(entry.clone());
+        slot.file_size += cold.map_or(0, |cold| cold.size);
         slot.file_is_old = file_size.is_none();
         if let Some(size) = file_size {
             self.resized(slot.file_size, size);
@@ -231,7 +249,7 @@ impl Zone {
         shard.touch(at);
         self.make_room(&mut shard);
         drop(shard);
-        self.forget_cold(&entry.fingerprint);
+        self.note_known(&entry.fingerprint);
         if file_size.is_none() {
             self.orders.send(Job::Write { zone: self.clone(), hash, key, entry });
         }
@@ -333,10 +351,27 @@ impl Zone {
         self.cold_len.store(cold.files.len(), Ordering::Relaxed);
     }
 
+    /// Whether the folder is to be read, and nobody does so yet.
+    pub fn start_loading(&self) -> bool {
+        self.is_loading() && !self.loader.swap(true, Ordering::Relaxed)
+    }
+
     /// The folder has been read.
     pub fn loaded(&self) {
         self.loading.store(false, Ordering::Relaxed);
+        self.loader.store(false, Ordering::Relaxed);
         self.cold().known = HashSet::new();
+    }
+
+    /// Forgets everything in memory: no configuration names it any more. Its files stay, and are read anew when one does.
+    pub fn retire(&self) {
+        for shard in &self.shards {
+            *shard.lock().unwrap_or_else(PoisonError::into_inner) = Shard::default();
+        }
+        *self.cold() = Cold::default();
+        self.cold_len.store(0, Ordering::Relaxed);
+        self.file_bytes.store(0, Ordering::Relaxed);
+        self.loading.store(true, Ordering::Relaxed);
     }
 
     /// Whether the folder is still being read.
@@ -425,8 +460,9 @@ impl Zone {
     }
 
     fn resized(&self, old: u64, new: u64) {
-        self.file_bytes.fetch_add(new, Ordering::Relaxed);
-        self.file_bytes.fetch_sub(old, Ordering::Relaxed);
+        // What a retired zone is still told about must not count below nothing.
+        let resize = |bytes: u64| Some((bytes + new).saturating_sub(old));
+        let _ = self.file_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, resize);
     }
 
     /// Lets the least recently used go from memory; what has a file can still be read from there.
