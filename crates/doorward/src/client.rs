@@ -20,6 +20,8 @@ pub struct Client {
     pub number: u64,
     /// Requests begun on it.
     pub requests: Cell<u64>,
+    /// Whether the present request came along with the one before it.
+    pub pipelined: Cell<bool>,
     /// When it was accepted, in milliseconds of [`net::clock::now`].
     pub opened: u64,
     /// Which of the configuration's listeners it came through.
@@ -47,6 +49,7 @@ impl Client {
             local: OnceCell::new(),
             number,
             requests: Cell::new(0),
+            pipelined: Cell::new(false),
             opened: net::clock::now(),
             listener,
             unread: RefCell::new(Vec::new()),

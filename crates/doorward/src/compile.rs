@@ -173,6 +173,7 @@ impl Compiler {
             log_failure: self.logs.failure().map(|(path, error)| {
                 format!("open() \"{}\" failed {}", path.display(), crate::log::system_error(error))
             }),
+            keeps_stderr: self.logs.uses_stderr(),
             logs: self.logs.into_files(),
             generation: 0,
         };

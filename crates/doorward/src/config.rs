@@ -28,6 +28,8 @@ pub struct Config {
     pub upstreams: Vec<Arc<upstream::Upstream>>,
     /// Log files by path, each open once.
     pub logs: HashMap<PathBuf, Arc<crate::log::LogFile>>,
+    /// Whether something is logged to the standard error output.
+    pub keeps_stderr: bool,
     /// Folders that are made at the start.
     pub folders: Vec<PathBuf>,
     /// Caches, with the bounds of each.

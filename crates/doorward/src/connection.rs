@@ -156,7 +156,8 @@ async fn read_head(
     bytes: &mut Vec<u8>,
     started: u64,
 ) -> Result<Option<Refused>, After> {
-    let log = HeadLog { client, server, pipelined: !bytes.is_empty() };
+    client.pipelined.set(!bytes.is_empty());
+    let log = HeadLog { client, server };
     loop {
         if !bytes.is_empty() {
             match parser.parse(bytes, &server.limits, head) {
@@ -207,8 +208,6 @@ async fn read_head(
 struct HeadLog<'c> {
     client: &'c Client,
     server: &'c Server,
-    /// Whether the request came along with the one before it.
-    pipelined: bool,
 }
 
 impl HeadLog<'_> {
@@ -224,7 +223,7 @@ impl HeadLog<'_> {
             return;
         }
         let in_fields = parser.in_fields();
-        let doing = match self.pipelined {
+        let doing = match self.client.pipelined.get() {
             _ if in_fields => "client request headers",
             false => "client request line",
             true => "client pipelined request line",

@@ -15,6 +15,13 @@ pub fn error_log(unix: u64, out: &mut String) {
     );
 }
 
+/// `Nov  4 15:04:05`, as syslog wants it (RFC 3164, 4.1.2).
+pub fn syslog(unix: u64, out: &mut String) {
+    let t = net::clock::local(unix);
+    let month = MONTHS[(t.month as usize).saturating_sub(1) % 12];
+    let _ = write!(out, "{month} {:2} {:02}:{:02}:{:02}", t.day, t.hour, t.minute, t.second);
+}
+
 /// `24/Nov/2026:15:04:05 +0000` (`$time_local`).
 pub fn access_log(unix: u64, out: &mut Vec<u8>) {
     let t = net::clock::local(unix);

@@ -39,6 +39,8 @@ pub struct Worker {
     date: Cell<(u64, [u8; 29])>,
     /// Access log lines of this turn of the event loop.
     pub log_lines: crate::modules::access_log::Lines,
+    /// Log files with variables in their names.
+    pub log_files: crate::modules::access_log::Opened,
 }
 
 /// What `stub_status` shows, over all workers.
@@ -155,6 +157,7 @@ impl Worker {
             drained: RefCell::default(),
             date: Cell::new((0, [b' '; 29])),
             log_lines: Default::default(),
+            log_files: Default::default(),
         }
     }
 

@@ -127,6 +127,11 @@ impl Logs {
         self.stderr.get_or_insert_with(|| Arc::new(LogFile { path: None, file: RwLock::new(None) })).clone()
     }
 
+    /// Whether anything is logged to the standard error output, which then stays what it is.
+    pub fn uses_stderr(&self) -> bool {
+        self.stderr.is_some()
+    }
+
     /// The files, for the configuration to keep.
     pub fn into_files(self) -> HashMap<PathBuf, Arc<LogFile>> {
         self.files

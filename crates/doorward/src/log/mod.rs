@@ -1,8 +1,10 @@
 //! The error log: nginx's levels, sentences and format; and the files that every log is written to.
 
 mod file;
+mod syslog;
 
 pub use file::{LogFile, Logs};
+pub use syslog::Syslog;
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -65,10 +67,19 @@ pub fn system_error(error: &std::io::Error) -> String {
     }
 }
 
+/// One place that messages go to.
+#[derive(Clone)]
+pub enum Target {
+    /// A file, or the standard error output.
+    File(Arc<LogFile>),
+    /// A syslog server.
+    Syslog(Arc<Syslog>),
+}
+
 /// Where a message goes that is severe enough.
 #[derive(Clone)]
 pub struct ErrorLog {
-    targets: Arc<[(Level, Arc<LogFile>)]>,
+    targets: Arc<[(Level, Target)]>,
     /// The least severe level that any target wants.
     most: Level,
 }
@@ -82,25 +93,28 @@ impl Default for ErrorLog {
 impl ErrorLog {
     /// A log of one file.
     pub fn file(file: Arc<LogFile>, level: Level) -> ErrorLog {
-        ErrorLog { targets: Arc::new([(level, file)]), most: level }
+        ErrorLog { targets: Arc::new([(level, Target::File(file))]), most: level }
     }
 
     /// Adds another target.
-    pub fn add(&mut self, level: Level, file: Arc<LogFile>) {
+    pub fn add(&mut self, level: Level, target: Target) {
         let mut targets = self.targets.to_vec();
-        targets.push((level, file));
+        targets.push((level, target));
         self.most = targets.iter().map(|(l, _)| *l).max().unwrap_or(level);
         self.targets = targets.into();
     }
 
     /// The first of its files, where it is one.
     pub fn first_file(&self) -> Option<&Arc<LogFile>> {
-        self.targets.iter().map(|(_, file)| file).find(|file| file.path().is_some())
+        self.targets.iter().find_map(|(_, target)| match target {
+            Target::File(file) if file.path().is_some() => Some(file),
+            _ => None,
+        })
     }
 
     /// Whether all that is written goes to the standard error output.
     pub fn is_stderr(&self) -> bool {
-        self.targets.iter().all(|(_, file)| file.path().is_none())
+        self.targets.iter().all(|(_, target)| matches!(target, Target::File(file) if file.path().is_none()))
     }
 
     /// Whether anyone wants messages of that level.
@@ -141,9 +155,10 @@ impl ErrorLog {
         // A line stays a line: what clients sent is quoted by who logs it, the rest cannot hold a newline.
         line = line.replace('\n', " ");
         line.push('\n');
-        for (wanted, file) in self.targets.iter() {
-            if level <= *wanted {
-                file.write(line.as_bytes());
+        for (_, target) in self.targets.iter().filter(|(wanted, _)| level <= *wanted) {
+            match target {
+                Target::File(file) => file.write(line.as_bytes()),
+                Target::Syslog(syslog) => syslog.send_error(level, line.as_bytes()),
             }
         }
     }

@@ -135,7 +135,7 @@ pub fn open(config: &Config, known: &Sockets, complaints: &Complaints<'_>) -> Op
 
 /// Sends the standard error output to the error log, as nginx does, unless the log is the standard error output.
 pub fn redirect(config: &Config) {
-    if config.error_log.is_stderr() {
+    if config.keeps_stderr {
         return;
     }
     if let Some(file) = config.error_log.first_file() {

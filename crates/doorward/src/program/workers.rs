@@ -179,7 +179,7 @@ fn thread(counters: Arc<Counters>, inbox: UnboundedReceiver<Order>) -> io::Resul
     });
     // What is still open is closed here, and may have something to log.
     drop(runtime);
-    worker.log_lines.flush();
+    worker.log_lines.finish();
     CURRENT.set(None);
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! nginx's core module: the process, its user, its files; and `error_log`, which stands in every block.
 
+use std::sync::Arc;
+
 use conf::Arg::{Choice, Flag, Number, Optional, Text, Time};
 use conf::{Diagnostic, Node, once};
 use net::process::{find_group, find_user};
 
 use crate::compile::{Compiler, Paths};
 use crate::directives;
-use crate::log::{ErrorLog, Level};
+use crate::log::{ErrorLog, Level, Syslog, Target};
 use crate::module::{Directive, Scope, Settings};
 
 /// What the main context says, as written.
@@ -172,7 +174,16 @@ fn error_log(settings: &mut ErrorLogs, cx: &mut Compiler, node: &Node) -> Result
             Diagnostic::at(word.span, format!("invalid log level \"{text}\""))
         })?,
     };
-    let target = cx.logs.error_target(node.bytes(0), &cx.paths);
+    let word = node.word(0)?;
+    let target = if let Some(parameters) = word.text.strip_prefix(b"syslog:") {
+        let syslog = Syslog::read(&String::from_utf8_lossy(parameters));
+        Target::Syslog(Arc::new(syslog.map_err(|sentence| Diagnostic::at(word.span, sentence))?))
+    } else if word.text.starts_with(b"memory:") {
+        return Err(Diagnostic::at(word.span, "nginx was built without debug support".to_owned())
+            .instead("log to a file"));
+    } else {
+        Target::File(cx.logs.error_target(&word.text, &cx.paths))
+    };
     settings.log.get_or_insert_default().add(level, target);
     Ok(())
 }

@@ -134,9 +134,7 @@ pub(super) const ROWS: &[Row] = &[
         append_seconds(net::clock::now().saturating_sub(ex.visit.client.opened), out);
         true
     }),
-    Row::fresh("pipe", |ex, out| {
-        append(if ex.visit.client.unread.borrow().is_empty() { b"." } else { b"p" }, out)
-    }),
+    Row::fresh("pipe", |ex, out| append(if ex.visit.client.pipelined.get() { b"p" } else { b"." }, out)),
     Row::fresh("pid", |_, out| number(u64::from(std::process::id()), out)),
     Row::fresh("nginx_version", |_, out| append(product::NGINX_VERSION.as_bytes(), out)),
     Row::fresh("msec", |_, out| {

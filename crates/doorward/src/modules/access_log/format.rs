@@ -1,0 +1,102 @@
+//! What a line of an access log looks like.
+
+use conf::Diagnostic;
+
+use crate::compile::Compiler;
+use crate::exchange::Exchange;
+use crate::variables::Index;
+
+/// How values are made safe for a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Escape {
+    #[default]
+    Default,
+    Json,
+    None,
+}
+
+/// A format, as `log_format` made it.
+#[derive(Clone)]
+pub(super) struct Format {
+    escape: Escape,
+    parts: Vec<FormatPart>,
+}
+
+#[derive(Clone)]
+enum FormatPart {
+    Text(Vec<u8>),
+    Variable(Index),
+}
+
+/// Reads the text of a format.
+pub(super) fn compile(
+    text: &[u8],
+    escape: Escape,
+    span: conf::Span,
+    cx: &mut Compiler,
+) -> Result<Format, Diagnostic> {
+    let pieces = conf::template::split(text, span)?;
+    let parts = pieces.into_iter().map(|piece| match piece {
+        conf::Piece::Literal(text) => FormatPart::Text(text),
+        conf::Piece::Variable(name) => FormatPart::Variable(cx.variables.named(&name, Some(span))),
+        conf::Piece::Capture(digit) => FormatPart::Text(format!("${digit}").into_bytes()),
+    });
+    Ok(Format { escape, parts: parts.collect() })
+}
+
+impl Format {
+    /// Appends the line of a request, without its end.
+    pub(super) fn append(&self, ex: &Exchange<'_>, out: &mut Vec<u8>) {
+        let mut value = Vec::new();
+        for part in &self.parts {
+            match part {
+                FormatPart::Text(text) => out.extend_from_slice(text),
+                FormatPart::Variable(index) => {
+                    value.clear();
+                    let found = ex.variable(*index, &mut value);
+                    match self.escape {
+                        Escape::Default if !found => out.push(b'-'),
+                        Escape::Default => escape_default(&value, out),
+                        Escape::Json => escape_json(&value, out),
+                        Escape::None => out.extend_from_slice(&value),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `"`, `\` and everything that is no printable ASCII as `\xXX`.
+fn escape_default(value: &[u8], out: &mut Vec<u8>) {
+    for &byte in value {
+        match byte {
+            b'"' | b'\\' | 0..=31 | 127..=255 => {
+                out.extend_from_slice(b"\\x");
+                out.push(HEX[(byte >> 4) as usize]);
+                out.push(HEX[(byte & 15) as usize]);
+            }
+            _ => out.push(byte),
+        }
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+fn escape_json(value: &[u8], out: &mut Vec<u8>) {
+    for &byte in value {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            8 => out.extend_from_slice(b"\\b"),
+            12 => out.extend_from_slice(b"\\f"),
+            0..=31 => {
+                out.extend_from_slice(b"\\u00");
+                out.push(HEX[(byte >> 4) as usize]);
+                out.push(HEX[(byte & 15) as usize]);
+            }
+            _ => out.push(byte),
+        }
+    }
+}
