@@ -11,6 +11,8 @@ use net::{Address, Deadline, Stream};
 /// One accepted connection. It is shared by the parts of one task, which borrow it for a poll at a time.
 pub struct Client {
     stream: RefCell<Stream>,
+    /// Whether [`Client::send_at_once`] is in force.
+    nodelay: Cell<bool>,
     /// Wakes the task when a wait has lasted too long.
     pub deadline: Deadline,
     /// Who is at the other end.
@@ -44,6 +46,7 @@ impl Client {
     pub fn new(stream: Stream, peer: Address, number: u64, listener: usize, deadline: Deadline) -> Client {
         Client {
             stream: RefCell::new(stream),
+            nodelay: Cell::new(false),
             deadline,
             peer,
             local: OnceCell::new(),
@@ -115,6 +118,25 @@ impl Client {
     /// Writes what the system takes now, for who has something else to do meanwhile.
     pub fn poll_write(&self, cx: &mut std::task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.stream.borrow_mut().poll_write(cx, bytes)
+    }
+
+    /// Writes everything, as the start of more that follows at once.
+    pub async fn write_start(&self, mut bytes: &[u8], ms: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let write = poll_fn(|cx| self.stream.borrow_mut().poll_write_start(cx, bytes));
+            let written = self.deadline.within(ms, write).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// From now on a small piece is sent although an earlier one is not yet acknowledged (`TCP_NODELAY`). A response
+    /// that is one write needs none of it, so that most connections of one request save the system call.
+    pub fn send_at_once(&self) {
+        if !self.nodelay.replace(true) {
+            // Without it the client waits longer, no more.
+            let _ = self.stream.borrow().set_nodelay(true);
+        }
     }
 
     /// Sends a part of a file; the bytes that were sent.

@@ -15,6 +15,9 @@ use crate::product;
 /// How much of a body is taken at a time.
 const PIECE: usize = 32 << 10;
 
+/// A shorter file costs less when it is read and sent in one write with its head.
+const SENDFILE_LEAST: u64 = 8 << 10;
+
 /// How much of a file is sent in one call, so that other requests get their turn.
 const SENDFILE_MOST: usize = 2 << 20;
 
@@ -30,6 +33,9 @@ enum Framing {
 /// Writes head and body. Whether the connection can go on is left in the visit.
 pub async fn deliver(ex: &mut Exchange<'_>, mut body: Body) {
     let mut out = ex.visit.worker.buffers.take(4096);
+    if ex.visit.client.requests.get() > 1 {
+        ex.visit.client.send_at_once();
+    }
     let framing = head(ex, &body, &mut out);
     let sent = match framing {
         Framing::None => {
@@ -77,6 +83,15 @@ async fn stream(
     let mut rate = Rate::new(ex);
     let result = loop {
         piece.clear();
+        if let Body::File(part) = body
+            && part.length > SENDFILE_LEAST
+            && framing != Framing::Chunked
+            && rate.per_second == 0
+        {
+            if let Some(result) = sendfile(ex, out, part).await {
+                break result;
+            }
+        }
         let more = body.next(ex, &mut piece, rate.next_piece(PIECE)).await;
         let payload = piece.len() as u64;
         match more {
@@ -103,15 +118,8 @@ async fn stream(
         if more == Ok(false) || body.is_done() {
             break Ok(());
         }
-        if let Body::File(part) = body
-            && framing != Framing::Chunked
-            && rate.per_second == 0
-        {
-            match sendfile(ex, part).await {
-                Some(result) => break result,
-                None => continue,
-            }
-        }
+        // The next piece is not to wait until the client has acknowledged this one.
+        ex.visit.client.send_at_once();
         rate.wait(payload).await;
     };
     piece.clear();
@@ -120,8 +128,18 @@ async fn stream(
 }
 
 /// Sends the rest of a file without copying it through the process; `None` where the system does not do that.
-async fn sendfile(ex: &Exchange<'_>, part: &mut FilePart) -> Option<Result<(), Truncated>> {
+async fn sendfile(
+    ex: &Exchange<'_>,
+    out: &mut Vec<u8>,
+    part: &mut FilePart,
+) -> Option<Result<(), Truncated>> {
     let visit = ex.visit;
+    visit.client.send_at_once();
+    if let Err(error) = visit.client.write_start(out, ex.plan.core.send_timeout).await {
+        return Some(Err(not_sent(ex, "send", &error)));
+    }
+    visit.bytes_sent.set(visit.bytes_sent.get() + out.len() as u64);
+    out.clear();
     while part.length > 0 {
         let most = usize::try_from(part.length).map_or(SENDFILE_MOST, |length| length.min(SENDFILE_MOST));
         let file = std::os::fd::AsFd::as_fd(&*part.file);

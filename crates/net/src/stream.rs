@@ -182,6 +182,22 @@ impl Stream {
         either!(self, socket => Pin::new(socket).poll_write_vectored(cx, slices))
     }
 
+    /// Writes what the socket takes, as the start of more that follows at once: the system may wait for the rest before
+    /// it sends a segment (`MSG_MORE`).
+    pub fn poll_write_start(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            let write = |socket: SockRef<'_>| socket.send_with_flags(bytes, libc::MSG_MORE);
+            match either!(&*self, socket => {
+                socket.try_io(Interest::WRITABLE, || write(SockRef::from(socket)))
+            }) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
     /// Ready when a write is worth trying. No system call.
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, socket => socket.poll_write_ready(cx))

@@ -122,7 +122,7 @@ pub(super) const ROWS: &[Row] = &[
     }),
     Row::fresh("request_filename", |ex, out| append(&map_to_path(ex, &ex.uri), out)),
     Row::fresh("status", |ex, out| {
-        let status = ex.response.status;
+        let status = if ex.forced_status == 0 { ex.response.status } else { ex.forced_status };
         let text = format!("{status:03}");
         append(text.as_bytes(), out)
     }),
