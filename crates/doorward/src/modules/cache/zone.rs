@@ -197,7 +197,8 @@ impl Zone {
         let expire = net::clock::now() + self.inactive.load(Ordering::Relaxed);
         let Some(slot) = shard.get_mut(at) else { return Found::Absent(None) };
         slot.expire = expire;
-        if terms.first {
+        // A new key has been asked for, whatever this request found before.
+        if terms.first || slot.uses == 0 {
             slot.uses = slot.uses.saturating_add(1);
         }
         if let Some((status, _)) = slot.error {
