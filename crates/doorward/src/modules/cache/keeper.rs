@@ -22,8 +22,8 @@ pub enum Job {
     Write { zone: Arc<Zone>, hash: u64, key: Arc<[u8]>, entry: Arc<Entry> },
     /// Delete a file.
     Delete { path: PathBuf },
-    /// A bound is exceeded.
-    Sweep,
+    /// A zone has more keys than it has room for.
+    Sweep { zone: Arc<Zone> },
     /// These are the caches from now on, and this is where failures are logged.
     Caches(Vec<CachePath>, ErrorLog),
 }
@@ -108,7 +108,11 @@ impl Keeper {
             match jobs.recv_timeout(Duration::from_millis(next)) {
                 Ok(Job::Write { zone, hash, key, entry }) => self.write(&zone, hash, &key, &entry),
                 Ok(Job::Delete { path }) => self.delete(&path),
-                Ok(Job::Sweep) => self.caches.iter_mut().for_each(|(_, due)| *due = now),
+                Ok(Job::Sweep { zone }) => {
+                    for (cache, due) in self.caches.iter_mut().filter(|(c, _)| Arc::ptr_eq(&c.zone, &zone)) {
+                        *due = (*due).min(now + cache.manager_sleep);
+                    }
+                }
                 Ok(Job::Caches(caches, log)) => {
                     self.log = log;
                     let due = net::clock::now();

@@ -486,7 +486,7 @@ impl Zone {
             let full = cold.files.len() > self.capacity();
             drop(cold);
             if full {
-                self.orders.send(Job::Sweep);
+                self.orders.send(Job::Sweep { zone: self.clone() });
             }
         }
     }
