@@ -302,6 +302,62 @@ fn quit_lets_a_slow_request_end_and_takes_no_other() {
 }
 
 #[test]
+fn a_graceful_end_has_its_time_and_what_it_cuts_off_is_logged() {
+    let backend = slow_server(Duration::from_secs(5));
+    let server =
+        format!("listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://127.0.0.1:{backend}; }}");
+    let mut gateway = Gateway::start(&format!(
+        "worker_shutdown_timeout 200ms; http {{ access_log access.log; server {{ {server} }} }}"
+    ));
+    let slow = |gateway: &Gateway, path: &'static str| {
+        let mut busy = gateway.connect().unwrap();
+        thread::spawn(move || get(&mut busy, path))
+    };
+    let first = slow(&gateway, "/reload");
+    sleep(Duration::from_millis(100));
+    gateway.signal(Signal::SIGHUP);
+    assert!(first.join().unwrap().is_err());
+    gateway.wait_for_log("exited with code 0");
+    let second = slow(&gateway, "/quit");
+    sleep(Duration::from_millis(100));
+    gateway.signal(Signal::SIGQUIT);
+    assert!(second.join().unwrap().is_err());
+    assert!(gateway.end().success());
+    let log = gateway.read("access.log");
+    let cut: Vec<_> = log.lines().filter(|line| line.contains("\" 499 ")).collect();
+    assert_eq!(cut.len(), 2, "{log}");
+}
+
+#[test]
+fn a_zone_outlives_a_reload() {
+    let limited = "http { limit_req_zone $binary_remote_addr zone=one:1m rate=1r/m; server { listen 127.0.0.1:{port}; \
+                   location / { limit_req zone=one; } } }";
+    let gateway = Gateway::start(limited);
+    fs::create_dir(gateway.path("html")).unwrap();
+    fs::write(gateway.path("html/a"), "a").unwrap();
+    assert_eq!(gateway.get("/a").unwrap(), "a");
+    gateway.configure(&format!("daemon off; worker_processes 2; {limited}"));
+    gateway.signal(Signal::SIGHUP);
+    gateway.wait_for_log("exited with code 0");
+    assert!(gateway.get("/a").unwrap_err().to_string().starts_with("HTTP/1.1 503"));
+}
+
+#[test]
+fn with_a_socket_for_each_thread_none_is_forgotten() {
+    let listening = answers("x").replace("{port}", "{port} reuseport");
+    let gateway = Gateway::start(&format!("worker_processes 2; {listening}"));
+    for (number, workers) in [3, 1, 2].into_iter().enumerate() {
+        gateway.configure(&format!("daemon off; worker_processes {workers}; {listening}"));
+        gateway.signal(Signal::SIGHUP);
+        gateway.wait_for_log(&format!("configuration {number} of"));
+        // Each lands on the socket of any thread.
+        for _ in 0..30 {
+            assert_eq!(gateway.get("/").unwrap(), "x");
+        }
+    }
+}
+
+#[test]
 fn term_ends_at_once_even_while_it_quits() {
     let backend = slow_server(Duration::from_secs(5));
     let server =
@@ -352,6 +408,8 @@ fn an_upgrade_can_be_rolled_back_and_completed() {
     gateway.get("/").unwrap();
     let old = gateway.pid_file("nginx.pid").unwrap();
     let files = |pid: Pid| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    // It has let go of its new worker's end of their channel by then.
+    sleep(Duration::from_millis(100));
     let old_files = files(old);
 
     let upgrade = || {
@@ -367,8 +425,7 @@ fn an_upgrade_can_be_rolled_back_and_completed() {
     kill(old, Signal::SIGWINCH).unwrap();
     gateway.wait("the old worker's end", |_| !exists(workers[0]));
     assert_eq!(gateway.get("/").unwrap(), "x");
-    // Nothing but the listening socket went over.
-    assert_eq!(files(new), old_files);
+    gateway.wait("nothing but the listening socket went over", |_| files(new) == old_files);
 
     // Back again.
     kill(old, Signal::SIGHUP).unwrap();
