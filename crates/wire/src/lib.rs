@@ -4,6 +4,7 @@ mod range;
 
 pub mod cookie;
 pub mod date;
+pub mod fastcgi;
 pub mod field;
 pub mod h1;
 pub mod host;
