@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::exchange::Exchange;
 use crate::modules::cache::Fill;
+use crate::modules::fastcgi::FastCgiBody;
 use crate::modules::proxy::{Tunnel, UpstreamBody};
 
 /// A body of a response.
@@ -23,6 +24,8 @@ pub enum Body {
     File(FilePart),
     /// What an upstream sends.
     Upstream(Box<UpstreamBody>),
+    /// What a FastCGI server sends.
+    FastCgi(Box<FastCgiBody>),
     /// What an upstream sends, stored on its way.
     Filling(Box<Fill>),
     /// None, but what follows the head is another protocol's.
@@ -81,13 +84,14 @@ impl Body {
             }
             Body::File(part) => part.next(out, most),
             Body::Upstream(upstream) => upstream.next(ex, out, most).await,
+            Body::FastCgi(fastcgi) => fastcgi.next(ex, out, most).await,
             Body::Filling(fill) => fill.next(ex, out, most).await,
             Body::Parts(parts) => {
                 let end = out.len() + most;
                 let mut more = false;
                 while let Some(first) = parts.front_mut() {
                     // What is there is not held back for what has to be waited for.
-                    if more && (out.len() >= end || matches!(first, Body::Upstream(_))) {
+                    if more && (out.len() >= end || matches!(first, Body::Upstream(_) | Body::FastCgi(_))) {
                         break;
                     }
                     if Box::pin(first.next(ex, out, end - out.len())).await? {
@@ -110,6 +114,7 @@ impl Body {
             Body::Shared(_, range) => range.is_empty(),
             Body::File(part) => part.length == 0,
             Body::Upstream(upstream) => upstream.is_done(),
+            Body::FastCgi(fastcgi) => fastcgi.is_done(),
             Body::Filling(fill) => fill.is_done(),
             Body::Parts(parts) => parts.iter().all(Body::is_done),
             Body::Part(part) => part.length == 0,
@@ -164,6 +169,7 @@ impl Body {
     pub async fn discard(self, ex: &mut Exchange<'_>) {
         match self {
             Body::Upstream(mut upstream) => upstream.discard(ex).await,
+            Body::FastCgi(mut fastcgi) => fastcgi.close(ex),
             Body::Filling(mut fill) => fill.drain(ex).await,
             Body::Part(part) => Box::pin(part.body.discard(ex)).await,
             _ => {}

@@ -196,7 +196,8 @@ impl Compiler {
         for module in modules::MODULES {
             (module.plan)(self, scope, &mut plan)?;
         }
-        plan.core.auto_redirect = matches!(plan.content, Content::Proxy(_)) && plan.core.name.ends_with(b"/");
+        plan.core.auto_redirect =
+            matches!(plan.content, Content::Proxy(_) | Content::FastCgi(_)) && plan.core.name.ends_with(b"/");
         if let Some((methods, mut inner)) = limit_except {
             inner.inherit_inside(scope);
             plan.limit_except = Some((methods, Box::new(self.plan_of(&mut inner)?)));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::locate::Locations;
 use crate::modules::{
-    access, access_log, auth_basic, auth_request, core, headers, limits, proxy, realip, referer, rewrite,
-    secure_link, static_files, try_files, userid,
+    access, access_log, auth_basic, auth_request, core, fastcgi, headers, limits, proxy, realip, referer,
+    rewrite, secure_link, static_files, try_files, userid,
 };
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
@@ -97,6 +97,8 @@ pub enum Content {
     EmptyGif,
     /// `stub_status`.
     StubStatus,
+    /// `fastcgi_pass`.
+    FastCgi(Box<fastcgi::FastCgi>),
     /// `proxy_pass`.
     Proxy(Box<proxy::Proxy>),
 }

@@ -280,6 +280,7 @@ async fn refusal(ex: &Exchange<'_>, status: u16) -> Stop {
 
 async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
     match &plan.content {
+        Content::FastCgi(fastcgi) => fastcgi.run(ex).await,
         Content::Proxy(proxy) => proxy.run(ex).await,
         Content::Files(files) => files.run(ex),
         Content::EmptyGif => empty_gif::run(ex),

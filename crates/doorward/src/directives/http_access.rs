@@ -1,6 +1,6 @@
 //! Directives that decide who may pass, and how often.
 
-use conf::Arg::{Flag, Many, Number, Text};
+use conf::Arg::{Number, Text};
 
 use super::contexts::{HSL, HTTP, SL};
 use super::verdict::{NO_DEGRADATION, NOT_BUILT, OWN_HASHES};

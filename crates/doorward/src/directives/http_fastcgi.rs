@@ -1,17 +1,15 @@
-//! Directives of FastCGI.
+//! Directives of FastCGI that the module has not, or needs not.
 
 use conf::Arg::{AnyMany, Flag, Many, Number, Offset, Optional, Size, Text, Time};
 
-use super::contexts::{HSL, HTTP, IF_IN_LOCATION, LOCATION};
-use super::verdict::{NO_FASTCGI, NO_TEMPORARY};
+use super::contexts::{HSL, HTTP};
+use super::verdict::{NO_FASTCGI, NO_TEMPORARY, ONE_REQUEST, OWN_MEMORY, OWN_WRITES, READ_FIRST};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
     row("fastcgi_bind", HSL, &[Text("address"), Optional(&Text("transparent"))], NO_FASTCGI),
-    row("fastcgi_buffer_size", HSL, &[Size], NO_FASTCGI),
-    row("fastcgi_buffering", HSL, &[Flag], NO_FASTCGI),
-    row("fastcgi_buffers", HSL, &[Number, Size], NO_FASTCGI),
-    row("fastcgi_busy_buffers_size", HSL, &[Size], NO_FASTCGI),
+    row("fastcgi_buffers", HSL, &[Number, Size], OWN_MEMORY),
+    row("fastcgi_busy_buffers_size", HSL, &[Size], OWN_MEMORY),
     row("fastcgi_cache", HSL, &[Text("zone | off")], NO_FASTCGI),
     row("fastcgi_cache_background_update", HSL, &[Flag], NO_FASTCGI),
     row("fastcgi_cache_bypass", HSL, &[Many(&Text("string"))], NO_FASTCGI),
@@ -34,45 +32,17 @@ pub(super) static ROWS: &[Row] = &[
     ),
     row("fastcgi_cache_valid", HSL, &[AnyMany(&Text("code")), Text("time")], NO_FASTCGI),
     row("fastcgi_catch_stderr", HSL, &[Text("string")], NO_FASTCGI),
-    row("fastcgi_connect_timeout", HSL, &[Time], NO_FASTCGI),
     row("fastcgi_force_ranges", HSL, &[Flag], NO_FASTCGI),
-    row("fastcgi_hide_header", HSL, &[Text("field")], NO_FASTCGI),
-    row("fastcgi_ignore_client_abort", HSL, &[Flag], NO_FASTCGI),
-    row("fastcgi_ignore_headers", HSL, &[Many(&Text("field"))], NO_FASTCGI),
-    row("fastcgi_index", HSL, &[Text("name")], NO_FASTCGI),
-    row("fastcgi_intercept_errors", HSL, &[Flag], NO_FASTCGI),
-    row("fastcgi_keep_conn", HSL, &[Flag], NO_FASTCGI),
+    row("fastcgi_keep_conn", HSL, &[Flag], ONE_REQUEST),
     row("fastcgi_limit_rate", HSL, &[Text("rate")], NO_FASTCGI),
-    row("fastcgi_max_temp_file_size", HSL, &[Size], NO_FASTCGI),
-    row(
-        "fastcgi_next_upstream",
-        HSL,
-        &[Many(&Text(
-            "error | timeout | denied | invalid_header | http_500 | http_503 | http_403 | http_404 | http_429 | non_idempotent | off",
-        ))],
-        NO_FASTCGI,
-    ),
+    row("fastcgi_max_temp_file_size", HSL, &[Size], NO_TEMPORARY),
     row("fastcgi_next_upstream_timeout", HSL, &[Time], NO_FASTCGI),
-    row("fastcgi_next_upstream_tries", HSL, &[Number], NO_FASTCGI),
     row("fastcgi_no_cache", HSL, &[Many(&Text("string"))], NO_FASTCGI),
-    row(
-        "fastcgi_param",
-        HSL,
-        &[Text("parameter"), Text("value"), Optional(&Text("if_not_empty"))],
-        NO_FASTCGI,
-    ),
-    row("fastcgi_pass", LOCATION.or(IF_IN_LOCATION), &[Text("address")], NO_FASTCGI),
-    row("fastcgi_pass_header", HSL, &[Text("field")], NO_FASTCGI),
-    row("fastcgi_pass_request_body", HSL, &[Flag], NO_FASTCGI),
-    row("fastcgi_pass_request_headers", HSL, &[Flag], NO_FASTCGI),
-    row("fastcgi_read_timeout", HSL, &[Time], NO_FASTCGI),
-    row("fastcgi_request_buffering", HSL, &[Flag], NO_FASTCGI),
-    row("fastcgi_send_lowat", HSL, &[Size], NO_FASTCGI),
-    row("fastcgi_send_timeout", HSL, &[Time], NO_FASTCGI),
+    row("fastcgi_request_buffering", HSL, &[Flag], READ_FIRST),
+    row("fastcgi_send_lowat", HSL, &[Size], OWN_WRITES),
     row("fastcgi_socket_keepalive", HSL, &[Flag], NO_FASTCGI),
     row("fastcgi_socket_rcvbuf", HSL, &[Size], NO_FASTCGI),
     row("fastcgi_socket_sndbuf", HSL, &[Size], NO_FASTCGI),
-    row("fastcgi_split_path_info", HSL, &[Text("regex")], NO_FASTCGI),
     row("fastcgi_store", HSL, &[Text("on | off | string")], NO_FASTCGI),
     row(
         "fastcgi_store_access",

@@ -1,10 +1,10 @@
 //! Directives that set variables: rewrite, map, geo and their like.
 
-use conf::Arg::{Choice, Flag, Many, Number, Optional, Text};
+use conf::Arg::{Flag, Many, Number, Optional, Text};
 
 use super::contexts::{HSL, HTTP, IF_IN_LOCATION, IF_IN_SERVER, SL};
 use super::verdict::{NO_GEOIP, NOT_BUILT, OWN_HASHES};
-use super::{Row, block, free, row};
+use super::{Row, block, row};
 
 pub(super) static ROWS: &[Row] = &[
     // ngx_http_rewrite_module

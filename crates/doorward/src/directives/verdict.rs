@@ -32,6 +32,9 @@ pub(super) const OWN_WRITES: Verdict =
 pub(super) const OWN_MEMORY: Verdict = NoEffect("Doorward sizes these pieces of memory by itself");
 pub(super) const OWN_HASHES: Verdict = NoEffect("Doorward's tables grow as they need to");
 pub(super) const NO_TEMPORARY: Verdict = NoEffect("Doorward writes no temporary files here");
+pub(super) const ONE_REQUEST: Verdict = NoEffect("a connection to a FastCGI server serves one request");
+pub(super) const READ_FIRST: Verdict =
+    NoEffect("the body of a request is read before it is passed to a FastCGI server");
 pub(super) const OLD_BROWSERS: Verdict = NoEffect("the browsers that needed it are gone");
 pub(super) const NO_FINITE_FIELD: Verdict =
     NoEffect("the cipher suites with finite-field Diffie-Hellman are not offered, so no parameters are used");
@@ -65,8 +68,10 @@ pub(super) const NO_MEMCACHED: Verdict =
     refused("Doorward does not speak memcached's protocol", "use proxy_cache, or proxy_pass to a service");
 pub(super) const NO_DEGRADATION: Verdict =
     refused("Doorward does not watch its memory this way", "limit requests with limit_req or limit_conn");
-pub(super) const NO_FASTCGI: Verdict =
-    refused("Doorward does not speak FastCGI", "proxy_pass to an HTTP server in front of the application");
+pub(super) const NO_FASTCGI: Verdict = refused(
+    "this part of FastCGI is not built yet",
+    "remove it if it is not needed, or proxy_pass to an HTTP server in front of the application",
+);
 pub(super) const NO_UWSGI: Verdict =
     refused("Doorward does not speak uwsgi", "let the application listen for HTTP and use proxy_pass");
 pub(super) const NO_SCGI: Verdict =

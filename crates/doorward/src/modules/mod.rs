@@ -7,6 +7,7 @@ pub mod auth_request;
 pub mod cache;
 pub mod core;
 pub mod empty_gif;
+pub mod fastcgi;
 pub mod geo;
 pub mod headers;
 pub mod limits;
@@ -60,6 +61,8 @@ pub static MODULES: &[&Module] = &[
     &proxy::BUFFERS,
     &cache::MODULE,
     &cache::PATHS,
+    &fastcgi::MODULE,
+    &fastcgi::LISTS,
     &static_files::SYMLINKS,
     &static_files::MODULE,
     &random_index::MODULE,

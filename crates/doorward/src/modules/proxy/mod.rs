@@ -11,8 +11,9 @@ mod rewrites;
 mod run;
 mod tunnel;
 
-pub use body::UpstreamBody;
-pub use pass::{Destination, Fixed};
+pub use body::{Lease, UpstreamBody};
+pub use pass::{Destination, Fixed, Group};
+pub use response::Hidden;
 pub use tunnel::Tunnel;
 
 use conf::Arg::{Choice, Flag, Many, Number, Offset, Optional, Size, Text, Time};
@@ -155,13 +156,29 @@ pub struct Proxy {
     /// Where answers are stored.
     pub cache: Option<Box<Cache>>,
     /// Fields of the answer that the client does not see.
-    pub hidden: response::Hidden,
+    pub hidden: Hidden,
     /// Changes to the fields of the answer.
     pub rewrites: rewrites::Rewrites,
     /// The prefix that a path in `proxy_pass` takes the place of.
     pub location: Vec<u8>,
     /// Tells the idle connections of this location from others'.
     pub location_key: usize,
+}
+
+impl Proxy {
+    /// What another protocol shares with this one: how the fields of answers are taken.
+    pub fn for_answers(values: ProxyValues, hidden: Hidden, cx: &mut Compiler) -> Result<Proxy, Diagnostic> {
+        Ok(Proxy {
+            destination: Destination::Variable(Template::default()),
+            request: request::Fields::new(&[], &values, cx)?,
+            values,
+            cache: None,
+            hidden,
+            rewrites: rewrites::Rewrites::default(),
+            location: Vec::new(),
+            location_key: 0,
+        })
+    }
 }
 
 /// The module's tables.
@@ -345,7 +362,7 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     }
     let request = request::Fields::new(&lists.set_header, &values, cx)?;
     let cache = Cache::settle(cx, scope, &values.ignore_headers)?.map(Box::new);
-    let hidden = response::Hidden::new(
+    let hidden = Hidden::new(
         lists.hide_header.as_deref().unwrap_or_default(),
         lists.pass_header.as_deref().unwrap_or_default(),
     );
@@ -357,7 +374,8 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     Ok(())
 }
 
-fn next_upstream(node: &conf::Node) -> Result<NextUpstream, Diagnostic> {
+/// Reads the words of `proxy_next_upstream` and its like.
+pub fn next_upstream(node: &conf::Node) -> Result<NextUpstream, Diagnostic> {
     let mut next = NextUpstream { error: false, timeout: false, ..NextUpstream::default() };
     for word in &node.args {
         match &*word.text {

@@ -150,7 +150,7 @@ impl Proxy {
     }
 
     /// `X-Accel-Redirect`, and `proxy_intercept_errors` where there is a page for the status.
-    pub(super) fn elsewhere(&self, ex: &mut Exchange<'_>) -> Option<Stop> {
+    pub(in crate::modules) fn elsewhere(&self, ex: &mut Exchange<'_>) -> Option<Stop> {
         if !self.ignores(b"x-accel-redirect")
             && ex.is_main()
             && let Some(target) = ex.response.fields.upstream_value(Name::XAccelRedirect)
@@ -222,7 +222,7 @@ impl Proxy {
         ex.response.status = 0;
     }
     /// Takes the head of an answer as the exchange's own; `bytes` start with it.
-    pub(super) fn take_head(&self, ex: &mut Exchange<'_>, head: &ResponseHead, bytes: Vec<u8>) {
+    pub(in crate::modules) fn take_head(&self, ex: &mut Exchange<'_>, head: &ResponseHead, bytes: Vec<u8>) {
         let response = &mut ex.response;
         response.fields.adopt(bytes, &head.fields);
         response.status = head.status;

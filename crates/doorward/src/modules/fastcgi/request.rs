@@ -1,0 +1,88 @@
+//! The request to a FastCGI server: its parameters.
+
+use std::collections::HashSet;
+
+use wire::fastcgi::{self, Stream};
+
+use super::FastCgi;
+use crate::exchange::Exchange;
+use crate::plan::Content;
+use crate::variables::Row;
+
+pub(super) const VARIABLES: &[Row] = &[
+    Row::fresh("fastcgi_script_name", |ex, out| {
+        match split(ex) {
+            Some((script, _)) => out.extend_from_slice(&script),
+            None => {
+                out.extend_from_slice(&ex.uri);
+                if ex.uri.ends_with(b"/")
+                    && let Content::FastCgi(fastcgi) = &ex.plan.content
+                {
+                    out.extend_from_slice(&fastcgi.values.index);
+                }
+            }
+        }
+        true
+    }),
+    Row::fresh("fastcgi_path_info", |ex, out| {
+        if let Some((_, info)) = split(ex) {
+            out.extend_from_slice(&info);
+        }
+        true
+    }),
+];
+
+/// The two groups of `fastcgi_split_path_info`, where it matches.
+fn split(ex: &Exchange<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
+    let Content::FastCgi(fastcgi) = &ex.plan.content else { return None };
+    let captures = fastcgi.values.split.as_ref()?.captures(ex, &ex.uri)?;
+    let group = |n| captures.get(n).unwrap_or_default().to_vec();
+    Some((group(1), group(2)))
+}
+
+impl FastCgi {
+    /// Appends the start of the request and all of its parameters.
+    pub(super) fn append_params(&self, ex: &Exchange<'_>, out: &mut Vec<u8>) {
+        let mut params = Vec::with_capacity(1024);
+        let mut set = HashSet::new();
+        for param in &self.params {
+            set.insert(&*param.name);
+            let value = param.value.eval(ex);
+            if !(value.is_empty() && param.if_not_empty) {
+                fastcgi::param(&param.name, &value, &mut params);
+            }
+        }
+        if self.values.pass_request_headers {
+            for (name, value) in client_fields(ex) {
+                if !set.contains(&*name) {
+                    fastcgi::param(&name, &value, &mut params);
+                }
+            }
+        }
+        fastcgi::begin(out);
+        fastcgi::piece(Stream::Params, &params, out);
+        fastcgi::end(Stream::Params, out);
+    }
+}
+
+/// The client's fields as `HTTP_NAME`, those of one name joined.
+fn client_fields(ex: &Exchange<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let visit = ex.visit;
+    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(visit.head.fields.len());
+    for field in &visit.head.fields {
+        let name = field.name.of(visit.bytes).iter().map(|b| match b {
+            b'-' => b'_',
+            b => b.to_ascii_uppercase(),
+        });
+        let name: Vec<u8> = b"HTTP_".iter().copied().chain(name).collect();
+        let value = field.value.of(visit.bytes);
+        match fields.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, joined)) => {
+                joined.extend_from_slice(if field.id == wire::Name::Cookie { b"; " } else { b", " });
+                joined.extend_from_slice(value);
+            }
+            None => fields.push((name, value.to_vec())),
+        }
+    }
+    fields
+}
