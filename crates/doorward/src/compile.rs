@@ -48,6 +48,8 @@ pub struct Compiler {
     pub folders: Vec<PathBuf>,
     /// Caches by `proxy_cache_path`.
     pub caches: Vec<crate::modules::cache::CachePath>,
+    /// Whether some location has stored answers updated in the background.
+    pub background_updates: bool,
     /// Counts the locations that pass requests on, to tell their idle connections apart.
     pub locations_with_upstreams: usize,
     /// Named locations of the server being finished.
@@ -112,6 +114,7 @@ pub fn compile(
         formats: Default::default(),
         folders: Vec::new(),
         caches: Vec::new(),
+        background_updates: false,
         locations_with_upstreams: 0,
         named: HashMap::new(),
         files,
@@ -170,6 +173,7 @@ impl Compiler {
             upstreams,
             folders: self.folders,
             caches: self.caches,
+            background_updates: self.background_updates,
             log_failure: self.logs.failure().map(|(path, error)| {
                 format!("open() \"{}\" failed {}", path.display(), crate::log::system_error(error))
             }),

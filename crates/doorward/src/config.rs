@@ -34,6 +34,8 @@ pub struct Config {
     pub folders: Vec<PathBuf>,
     /// Caches, with the bounds of each.
     pub caches: Vec<crate::modules::cache::CachePath>,
+    /// Whether some location has stored answers updated in the background.
+    pub background_updates: bool,
     /// The first log file that could not be opened.
     pub log_failure: Option<String>,
     /// Counts reloads.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -323,7 +324,23 @@ async fn answer(
         let name = visit.host.clone();
         pattern.matches(&mut ex, Some(&name));
     }
-    if service.unless_over(respond(&mut ex, refused)).await.is_none() {
+    let mut background = None;
+    if config.background_updates {
+        let updates = ex.cache.updates.get_or_insert_default().clone();
+        background = Some(cache::Background::new(&visit, updates));
+    }
+    let responded = {
+        let mut responding = pin!(service.unless_over(respond(&mut ex, refused)));
+        poll_fn(|cx| {
+            let responded = responding.as_mut().poll(cx);
+            if let Some(background) = &mut background {
+                let _ = background.poll(cx);
+            }
+            responded
+        })
+        .await
+    };
+    if responded.is_none() {
         visit.keep_alive.set(false);
         visit.linger.set(false);
         if visit.bytes_sent.get() == 0 {
@@ -332,8 +349,8 @@ async fn answer(
         }
     }
     access_log::write(&ex);
-    if !ex.cache.updates.is_empty() {
-        cache::update(&mut ex).await;
+    if let Some(mut background) = background {
+        service.unless_over(poll_fn(|cx| background.poll(cx))).await;
     }
     after(&ex, refused.is_some()).await
 }

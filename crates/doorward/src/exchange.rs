@@ -214,6 +214,7 @@ impl<'c> Exchange<'c> {
         child.args = args;
         child.as_sent = false;
         child.internal = true;
+        child.cache.updates.clone_from(&self.cache.updates);
         child
     }
 

@@ -372,7 +372,6 @@ pub async fn ask<'c>(ex: &mut Exchange<'c>, uri: &[u8]) -> Result<Box<Exchange<'
     let future: std::pin::Pin<Box<dyn Future<Output = Option<Body>> + '_>> = Box::pin(run(&mut child));
     let answer = future.await;
     ex.visit.subrequests.set(made);
-    ex.cache.updates.append(&mut child.cache.updates);
     let Some(body) = answer else { return Err(Stop::Gone) };
     body.discard(&mut child).await;
     if child.plan.core.log_subrequest {

@@ -20,7 +20,7 @@ pub use freshness::Ignored;
 pub use keeper::{CachePath, keep};
 pub use open::Opened;
 pub use state::{Failure, State};
-pub use update::update;
+pub use update::Background;
 pub use zone::Zone;
 
 use std::sync::Arc;
@@ -201,7 +201,7 @@ enum Zones {
 impl Cache {
     /// The cache of a scope that has inherited already; `None` where it is off.
     pub fn settle(
-        cx: &Compiler,
+        cx: &mut Compiler,
         scope: &mut Scope,
         ignored: &[Vec<u8>],
     ) -> Result<Option<Cache>, Diagnostic> {
@@ -217,6 +217,7 @@ impl Cache {
                 Zones::Variable(name, cx.caches.iter().map(|cache| cache.zone.clone()).collect())
             }
         };
+        cx.background_updates |= values.background_update;
         let terms = zone::Terms {
             min_uses: u32::try_from(values.min_uses).unwrap_or(u32::MAX),
             lock_age: values.lock.then_some(values.lock_age),

@@ -190,10 +190,14 @@ impl Cache {
         open.stale = Some(entry.clone());
         open.stale_if_error = within(times.error);
         open.cacheable = self.whole_is_wanted(ex);
-        if has_claim && updating && self.values.background_update && ex.visit.body.borrow().kept.len() == 0 {
+        if has_claim
+            && updating
+            && self.values.background_update
+            && ex.visit.body.borrow().kept.len() == 0
+            && let Some(updates) = ex.cache.updates.clone()
+        {
             ex.cache.status = Some(Status::Stale);
-            let update = Update::new(ex, open);
-            ex.cache.updates.push(update);
+            updates.borrow_mut().push(Update::new(ex, open));
             return Opened::Hit(entry, body);
         }
         ex.cache.status = Some(Status::Expired);

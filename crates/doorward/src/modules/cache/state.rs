@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::update::Update;
+use super::update::Updates;
 use super::zone::{Claim, Zone};
 use crate::variables::Row;
 
@@ -58,8 +58,8 @@ pub struct State<'c> {
     pub status: Option<Status>,
     /// What it holds while the server is being asked.
     pub open: Option<Box<Open>>,
-    /// Answers to be fetched when this request's own is delivered.
-    pub updates: Vec<Update<'c>>,
+    /// Where answers to be fetched in the background go, in a configuration that has some.
+    pub updates: Option<Updates<'c>>,
     /// Whether it fetches an answer that nobody waits for.
     pub background: bool,
 }

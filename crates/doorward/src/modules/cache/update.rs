@@ -1,10 +1,15 @@
-//! Fetches a newer answer once the old one is delivered (`proxy_cache_background_update`).
+//! Fetches newer answers while old ones are served (`proxy_cache_background_update`).
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use wire::h1::Method;
 
 use super::state::{Open, Status};
 use crate::config::Server;
-use crate::exchange::{Captures, Exchange};
+use crate::exchange::{Captures, Exchange, Visit};
 use crate::plan::{Content, Plan};
 
 /// A request to be made on the cache's behalf: the one that found the old answer, once more.
@@ -38,9 +43,12 @@ impl<'c> Update<'c> {
         }
     }
 
-    async fn run(self, ex: &mut Exchange<'c>) {
-        let mut child = ex.child(self.uri, self.args);
-        child.server = self.server;
+    async fn run(self, visit: &'c Visit<'c>) {
+        let mut child = Exchange::new(visit, self.server);
+        // Nobody waits for it: it is no client's request.
+        child.depth = 1;
+        child.uri = self.uri;
+        child.args = self.args;
         child.plan = self.plan;
         child.method = self.method;
         child.as_sent = self.as_sent;
@@ -58,9 +66,32 @@ impl<'c> Update<'c> {
     }
 }
 
-/// Makes the requests that the cache waits for; the client has its answer.
-pub async fn update(ex: &mut Exchange<'_>) {
-    for update in std::mem::take(&mut ex.cache.updates) {
-        update.run(ex).await;
+/// What a client's request and its subrequests leave to be fetched.
+pub type Updates<'c> = Rc<RefCell<Vec<Update<'c>>>>;
+
+/// The fetches that run beside a client's request, in its task. A connection serves its next request when they have
+/// ended, as in nginx.
+pub struct Background<'c> {
+    visit: &'c Visit<'c>,
+    updates: Updates<'c>,
+    running: Vec<Pin<Box<dyn Future<Output = ()> + 'c>>>,
+}
+
+impl<'c> Background<'c> {
+    /// None yet.
+    pub fn new(visit: &'c Visit<'c>, updates: Updates<'c>) -> Background<'c> {
+        Background { visit, updates, running: Vec::new() }
+    }
+
+    /// Goes on with all of them; ready while there are none.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let visit = self.visit;
+        let new = std::mem::take(&mut *self.updates.borrow_mut());
+        self.running.extend(
+            new.into_iter()
+                .map(|update| -> Pin<Box<dyn Future<Output = ()> + 'c>> { Box::pin(update.run(visit)) }),
+        );
+        self.running.retain_mut(|update| update.as_mut().poll(cx).is_pending());
+        if self.running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 }

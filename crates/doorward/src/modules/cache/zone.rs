@@ -518,3 +518,118 @@ pub fn name_of(print: &Fingerprint) -> [u8; 16] {
 pub fn blocks(length: u64) -> u64 {
     length.div_ceil(4096) * 4096
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::cache::entry::Stored;
+    use crate::modules::cache::freshness::Times;
+    use wire::h1::{ResponseHead, ResponseParser};
+
+    const TERMS: Terms = Terms { min_uses: 1, lock_age: None, first: true, files: true };
+
+    fn entry(key: &[u8], body: &[u8], valid: i64) -> Arc<Entry> {
+        let bytes: Arc<[u8]> = Arc::from(&b"HTTP/1.1 200 OK\r\n\r\n"[..]);
+        let mut head = ResponseHead::default();
+        assert!(ResponseParser::new().parse(&bytes, &mut head).unwrap());
+        Arc::new(Entry {
+            fingerprint: fingerprint(key),
+            head,
+            bytes,
+            body: Stored::Memory(body.into()),
+            times: Times { valid, ..Times::default() },
+            vary: Box::default(),
+            variant: Box::default(),
+        })
+    }
+
+    fn zone(folder: PathBuf, size: usize) -> Arc<Zone> {
+        Arc::new(Zone::new("z".to_owned(), folder, vec![1], size))
+    }
+
+    fn find(zone: &Arc<Zone>, key: &[u8], terms: Terms, second: i64) -> Found {
+        zone.find(key, &terms, |_| true, second)
+    }
+
+    #[test]
+    fn fresh_then_stale_and_one_updates() {
+        let zone = zone(PathBuf::from("/nowhere"), 1 << 20);
+        zone.loaded();
+        assert!(matches!(find(&zone, b"k", TERMS, 10), Found::Absent(None)));
+        zone.store(b"k", entry(b"k", b"x", 10), None);
+        assert!(matches!(find(&zone, b"k", TERMS, 10), Found::Fresh(_)));
+        let Found::Stale(_, Some(claim)) = find(&zone, b"k", TERMS, 11) else { panic!("no claim") };
+        assert!(matches!(find(&zone, b"k", TERMS, 11), Found::Stale(_, None)));
+        drop(claim);
+        assert!(matches!(find(&zone, b"k", TERMS, 11), Found::Stale(_, Some(_))));
+        zone.store_error(b"k", 502, 20);
+        assert!(matches!(find(&zone, b"k", TERMS, 20), Found::Error(502)));
+        assert!(matches!(find(&zone, b"k", TERMS, 21), Found::Absent(None)));
+    }
+
+    #[test]
+    fn one_fetches_while_others_wait_and_nothing_is_left_behind() {
+        let zone = zone(PathBuf::from("/nowhere"), 1 << 20);
+        zone.loaded();
+        let lock = Terms { lock_age: Some(60_000), ..TERMS };
+        let Found::Absent(Some(claim)) = find(&zone, b"k", lock, 0) else { panic!("no claim") };
+        let Found::Wait(flight, _) = find(&zone, b"k", lock, 0) else { panic!("no wait") };
+        assert_eq!(zone.count(), 1);
+        drop(claim);
+        let mut landed = std::pin::pin!(flight.landed());
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(landed.as_mut().poll(&mut cx).is_ready());
+        assert_eq!(zone.count(), 0);
+        // An aged claim does not end the one that took its place.
+        let hasty = Terms { lock_age: Some(0), ..TERMS };
+        let Found::Absent(Some(old)) = find(&zone, b"k", hasty, 0) else { panic!("no claim") };
+        let Found::Absent(Some(new)) = find(&zone, b"k", lock, 0) else { panic!("no claim") };
+        drop(old);
+        assert!(matches!(find(&zone, b"k", lock, 0), Found::Wait(..)));
+        drop(new);
+    }
+
+    #[test]
+    fn uses_are_counted_before_anything_is_stored() {
+        let zone = zone(PathBuf::from("/nowhere"), 1 << 20);
+        zone.loaded();
+        let twice = Terms { min_uses: 2, ..TERMS };
+        assert!(matches!(find(&zone, b"k", twice, 0), Found::Scarce));
+        assert!(matches!(find(&zone, b"k", Terms { first: false, ..twice }, 0), Found::Scarce));
+        assert!(matches!(find(&zone, b"k", twice, 0), Found::Absent(_)));
+    }
+
+    #[test]
+    fn what_memory_lets_go_comes_back_from_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let zone = zone(folder.path().to_owned(), 8192);
+        zone.loaded();
+        let keys: Vec<Vec<u8>> = (0..40).map(|n| format!("key {n}").into_bytes()).collect();
+        for key in &keys {
+            let entry = entry(key, &[b'x'; 300], 10);
+            zone.store(key, entry.clone(), None);
+            let path = zone.path(&name_of(&entry.fingerprint));
+            let written = super::super::keeper::write_file(&path, |file| entry.write(file));
+            written.unwrap();
+            let hash = zone.hasher.hash_one(&**key);
+            assert!(zone.written(hash, key, &entry, blocks(entry.file_len())));
+        }
+        assert_eq!(zone.file_bytes.load(Ordering::Relaxed), 40 * 4096);
+        let held: usize = zone.shards.iter().map(|s| s.lock().unwrap().weight).sum();
+        assert!(held <= 8192, "{held} bytes are held");
+        for key in &keys {
+            let mut found = find(&zone, key, TERMS, 10);
+            if matches!(found, Found::AskFiles) {
+                assert!(zone.load(key));
+                found = find(&zone, key, Terms { files: false, ..TERMS }, 10);
+            }
+            assert!(matches!(found, Found::Fresh(_)));
+        }
+        assert_eq!((zone.count(), zone.file_bytes.load(Ordering::Relaxed)), (40, 40 * 4096));
+        let mut removed = 0;
+        while zone.remove_oldest(u64::MAX) != Removed::Nothing {
+            removed += 1;
+        }
+        assert_eq!((removed, zone.count(), zone.file_bytes.load(Ordering::Relaxed)), (40, 0, 0));
+    }
+}
