@@ -282,37 +282,7 @@ impl Visit<'_> {
 
     async fn fill(&self, plan: &Plan, unread: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<usize, Stop> {
         loop {
-            let mut eaten = 0;
-            let before = out.len();
-            let done = {
-                let mut body = self.body.borrow_mut();
-                loop {
-                    let rest = unread.get(eaten..).unwrap_or_default();
-                    let decoded = body.decoder.decode(rest).map_err(|_| self.invalid_chunks(plan))?;
-                    out.extend_from_slice(rest.get(decoded.data).unwrap_or_default());
-                    eaten += decoded.consumed;
-                    if decoded.done || decoded.consumed == 0 {
-                        break decoded.done;
-                    }
-                }
-            };
-            unread.drain(..eaten);
-            let got = out.len() - before;
-            let mut body = self.body.borrow_mut();
-            body.received += got as u64;
-            if done {
-                body.decoder = Decoder::None;
-            }
-            let limit = plan.core.client_max_body_size;
-            if limit > 0 && body.received > limit {
-                let (before, now) = (body.received - got as u64, got);
-                drop(body);
-                let text =
-                    format_args!("client intended to send too large chunked body: {before}+{now} bytes");
-                self.log(plan, Level::Error, text);
-                return Err(Stop::Status(413));
-            }
-            drop(body);
+            let (got, done) = self.decode(plan, unread, out)?;
             if got > 0 || done {
                 return Ok(got);
             }
@@ -323,8 +293,6 @@ impl Visit<'_> {
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    let text = format_args!("client timed out (110: Connection timed out)");
-                    self.log(plan, Level::Info, text);
                     self.timed_out.set(true);
                     return Err(Stop::Status(408));
                 }
@@ -335,5 +303,35 @@ impl Visit<'_> {
                 }
             }
         }
+    }
+
+    /// Takes the payload of what has arrived; how much that was, and whether the body has ended.
+    fn decode(&self, plan: &Plan, unread: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(usize, bool), Stop> {
+        let (mut eaten, before) = (0, out.len());
+        let mut body = self.body.borrow_mut();
+        let done = loop {
+            let rest = unread.get(eaten..).unwrap_or_default();
+            let decoded = body.decoder.decode(rest).map_err(|_| self.invalid_chunks(plan))?;
+            out.extend_from_slice(rest.get(decoded.data).unwrap_or_default());
+            eaten += decoded.consumed;
+            if decoded.done || decoded.consumed == 0 {
+                break decoded.done;
+            }
+        };
+        unread.drain(..eaten);
+        let got = out.len() - before;
+        body.received += got as u64;
+        let limit = plan.core.client_max_body_size;
+        let (last, others) = body.decoder.announced();
+        // A chunk that will be too much is refused with its first line, not when it has been read.
+        if limit > 0 && others.saturating_add(last) > limit {
+            let text = format_args!("client intended to send too large chunked body: {others}+{last} bytes");
+            self.log(plan, Level::Error, text);
+            return Err(Stop::Status(413));
+        }
+        if done {
+            body.decoder = Decoder::None;
+        }
+        Ok((got, done))
     }
 }

@@ -95,17 +95,25 @@ pub static MODULE: Module = Module {
     },
 };
 
+/// What is done about identifiers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Mode {
+pub enum Mode {
+    /// Nothing.
     Off,
+    /// They are read.
     Log,
+    /// They are given out in the first form.
     V1,
+    /// They are given out.
     V2,
 }
 
+/// How long browsers keep the cookie.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Expires {
+pub enum Expires {
+    /// Until the browser ends.
     Off,
+    /// Until 2037.
     Max,
     /// In so many seconds.
     In(u64),

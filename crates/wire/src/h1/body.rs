@@ -63,6 +63,15 @@ impl Decoder {
         }
     }
 
+    /// What chunks have announced so far: the size of the last one whose size line was read, and of all before it
+    /// together. A body that is too large is known by that, before it has come.
+    pub fn announced(&self) -> (u64, u64) {
+        match self {
+            Decoder::Chunked(chunked) => (chunked.last, chunked.before),
+            _ => (0, 0),
+        }
+    }
+
     /// Whether the body has ended, so that the connection is at the next message.
     pub fn is_done(&self) -> bool {
         match self {
@@ -79,6 +88,9 @@ pub struct Chunked {
     state: State,
     /// The size being read, then the bytes left of the chunk.
     size: u64,
+    /// The size of the last chunk that was announced, and of all before it together.
+    last: u64,
+    before: u64,
     /// Bytes of the present size line.
     line: usize,
     /// How many bytes of trailers to keep, when they are wanted.
@@ -165,7 +177,11 @@ impl Chunked {
                     State::Size
                 }
                 (State::Size | State::Extension, _) => self.size_line(byte)?,
-                (State::SizeReturn, b'\n') if self.size > 0 => State::Data,
+                (State::SizeReturn, b'\n') if self.size > 0 => {
+                    self.before = self.before.saturating_add(self.last);
+                    self.last = self.size;
+                    State::Data
+                }
                 (State::SizeReturn, b'\n') => State::Trailer,
                 (State::DataReturn, b'\r') => State::DataFeed,
                 (State::DataFeed, b'\n') => State::Start,

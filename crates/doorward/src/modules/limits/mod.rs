@@ -99,9 +99,9 @@ fn without_zone(node: &Node) -> Diagnostic {
 }
 
 /// The zone that a limit names is nowhere declared.
-fn unknown_zone(name: &str, span: conf::Span) -> Diagnostic {
-    Diagnostic::at(span, format!("zero size shared memory zone \"{name}\""))
-        .instead("declare the zone in the http block")
+fn unknown_zone(name: &str) -> Diagnostic {
+    Diagnostic::nowhere(format!("zero size shared memory zone \"{name}\""))
+        .instead("declare the zone that a limit names in the http block")
 }
 
 impl<T> Zone<T> {
@@ -127,7 +127,6 @@ fn status(node: &Node) -> Result<u16, Diagnostic> {
     let status = node.number(0)?;
     match u16::try_from(status) {
         Ok(status @ 400..=599) => Ok(status),
-        Ok(0..400) => Err(Diagnostic::at(node.span, "value must be equal to or greater than 400".to_owned())),
-        _ => Err(Diagnostic::at(node.span, "value must be equal to or less than 599".to_owned())),
+        _ => Err(Diagnostic::at(node.span, "value must be between 400 and 599".to_owned())),
     }
 }
