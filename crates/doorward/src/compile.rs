@@ -15,6 +15,7 @@ use crate::log::{ErrorLog, Logs};
 use crate::module::Scope;
 use crate::modules::{self, core, upstream};
 use crate::plan::{Content, Plan};
+use crate::product::Place;
 use crate::variables::Registry;
 use crate::zone::Zones;
 
@@ -66,6 +67,8 @@ pub struct Paths {
     pub prefix: PathBuf,
     /// The folder of the configuration file: of `include`, password files, certificates.
     pub conf_prefix: PathBuf,
+    /// Whether no `-p` was given, so that unnamed files are where nginx's packages have them.
+    pub packaged: bool,
     /// Whether the program was started by root: the user and the default port depend on it, also where root was given up.
     pub as_root: bool,
 }
@@ -74,6 +77,11 @@ impl Paths {
     /// A path relative to the prefix.
     pub fn from_prefix(&self, path: &[u8]) -> PathBuf {
         self.prefix.join(as_path(path))
+    }
+
+    /// Where the file or folder is that the configuration does not name.
+    pub fn unnamed(&self, place: &Place) -> PathBuf {
+        self.prefix.join(if self.packaged { place.packaged } else { place.under_prefix })
     }
 
     /// A path relative to the folder of the configuration file.

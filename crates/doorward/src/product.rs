@@ -12,6 +12,31 @@ pub const NAME_AND_VERSION: &str = concat!("doorward/", env!("CARGO_PKG_VERSION"
 /// The nginx whose configuration and behaviour this program has.
 pub const NGINX_VERSION: &str = "1.31.5";
 
+/// The folder that relative paths start from unless `-p` says otherwise, as in nginx's packages.
+pub const PREFIX: &str = "/etc/nginx";
+
+/// A file or folder that the program uses where the configuration names none.
+pub struct Place {
+    /// Under the folder that `-p` names.
+    pub under_prefix: &'static str,
+    /// Where nginx's packages have it, which is where it is without `-p`.
+    pub packaged: &'static str,
+}
+
+/// `error_log`.
+pub const ERROR_LOG: Place = Place { under_prefix: "logs/error.log", packaged: "/var/log/nginx/error.log" };
+
+/// `access_log`.
+pub const ACCESS_LOG: Place =
+    Place { under_prefix: "logs/access.log", packaged: "/var/log/nginx/access.log" };
+
+/// `pid`.
+pub const PID: Place = Place { under_prefix: "logs/nginx.pid", packaged: "/run/nginx.pid" };
+
+/// `client_body_temp_path`.
+pub const CLIENT_BODY_TEMP: Place =
+    Place { under_prefix: "client_body_temp", packaged: "/var/cache/nginx/client_temp" };
+
 /// What is there of nginx's optional modules, and what of its standard ones is not, in its configure script's words.
 pub const MODULES: &[&str] = &[
     "--with-http_auth_request_module",

@@ -175,14 +175,14 @@ impl Visit<'_> {
             return self.send_continue(plan).await;
         }
         let mut piece = self.worker.buffers.take(8192);
-        let folder = self.config.main.prefix.join(crate::compile::as_path(&plan.core.client_body_temp_path));
+        let folder = &plan.core.body_temp;
         let in_memory = match plan.core.client_body_in_file_only {
             BodyFiles::Off => plan.core.client_body_buffer_size,
             BodyFiles::Clean | BodyFiles::On => 0,
         };
         let create = || {
             let named = self.config.variables.names.iter().any(|name| &**name == "request_body_file");
-            BodyFile::create(plan, &folder, named)
+            BodyFile::create(plan, folder, named)
         };
         let result = loop {
             piece.clear();

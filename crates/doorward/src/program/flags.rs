@@ -125,7 +125,7 @@ impl Flags {
 
     /// The folder that relative paths start from.
     pub fn prefix(&self) -> PathBuf {
-        let prefix = self.prefix.clone().unwrap_or_else(|| PathBuf::from("/etc/nginx"));
+        let prefix = self.prefix.clone().unwrap_or_else(|| PathBuf::from(product::PREFIX));
         std::path::absolute(&prefix).unwrap_or(prefix)
     }
 
@@ -144,7 +144,8 @@ impl Flags {
         match &self.error_log {
             Some(path) if path.as_os_str() == "stderr" => path.clone(),
             Some(path) => self.prefix().join(path),
-            None => self.prefix().join("logs/error.log"),
+            None if self.prefix.is_none() => product::ERROR_LOG.packaged.into(),
+            None => self.prefix().join(product::ERROR_LOG.under_prefix),
         }
     }
 }
@@ -167,11 +168,14 @@ pub fn print_help() {
          \x20 -T            : test configuration, dump it and exit\n\
          \x20 -q            : suppress non-error messages during configuration testing\n\
          \x20 -s signal     : send signal to a master process: stop, quit, reopen, reload\n\
-         \x20 -p prefix     : set prefix path (default: /etc/nginx/)\n\
-         \x20 -e filename   : set error log file (default: logs/error.log)\n\
+         \x20 -p prefix     : set prefix path (default: {}/)\n\
+         \x20 -e filename   : set error log file (default: {}; with -p: {})\n\
          \x20 -c filename   : set configuration file (default: nginx.conf; with -p: conf/nginx.conf)\n\
-         \x20 -g directives : set global directives out of configuration file\n",
-        product::VERSION
+         \x20 -g directives : set global directives out of configuration file",
+        product::VERSION,
+        product::PREFIX,
+        product::ERROR_LOG.packaged,
+        product::ERROR_LOG.under_prefix,
     );
 }
 
@@ -191,9 +195,15 @@ pub fn print_build() {
          compatible with:\n\
          nginx version: nginx/{}\n\
          built with OpenSSL 3.0.0 (compatible with; this version has no TLS)\n\
-         configure arguments: {}",
+         configure arguments: --prefix={prefix} --conf-path={prefix}/nginx.conf --error-log-path={} \
+         --http-log-path={} --pid-path={} --http-client-body-temp-path={} {}",
         product::VERSION,
         product::NGINX_VERSION,
-        product::MODULES.join(" ")
+        product::ERROR_LOG.packaged,
+        product::ACCESS_LOG.packaged,
+        product::PID.packaged,
+        product::CLIENT_BODY_TEMP.packaged,
+        product::MODULES.join(" "),
+        prefix = product::PREFIX,
     );
 }

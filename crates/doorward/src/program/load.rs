@@ -59,6 +59,7 @@ pub fn load(
     let paths = Paths {
         prefix: flags.prefix(),
         conf_prefix: path.parent().map(PathBuf::from).unwrap_or_default(),
+        packaged: flags.prefix.is_none(),
         as_root: flags.as_root,
     };
     let logs = Logs::new(known_logs, flags.error_log());

@@ -213,7 +213,7 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     plan.logs.keeping = settings.keeping.flatten();
     let lines = settings.lines.clone();
     if lines.is_empty() {
-        let path = cx.paths.from_prefix(b"logs/access.log");
+        let path = cx.paths.unnamed(&crate::product::ACCESS_LOG);
         let target = Target::File(cx.logs.open(&path));
         let format = combined(cx)?;
         plan.logs.logs.push(Log { target, format, condition: None, pack: None });

@@ -10,6 +10,7 @@ use crate::compile::{Compiler, Paths};
 use crate::directives;
 use crate::log::{ErrorLog, Level, Syslog, Target};
 use crate::module::{Directive, Scope, Settings};
+use crate::product;
 
 /// What the main context says, as written.
 #[derive(Clone, Default)]
@@ -69,7 +70,7 @@ impl Main {
             worker_processes: s.worker_processes.unwrap_or(1),
             user,
             prefix: paths.prefix.clone(),
-            pid: paths.from_prefix(s.pid.as_deref().unwrap_or(b"logs/nginx.pid")),
+            pid: s.pid.map_or_else(|| paths.unnamed(&product::PID), |path| paths.from_prefix(&path)),
             worker_shutdown_timeout: s.worker_shutdown_timeout,
             worker_rlimit_nofile: s.worker_rlimit_nofile,
         })

@@ -22,6 +22,7 @@ use crate::compile::Compiler;
 use crate::log::{ErrorLog, Logs};
 use crate::module::{Module, Scope};
 use crate::plan::Plan;
+use crate::product::CLIENT_BODY_TEMP;
 use crate::variables::Template;
 use crate::{directives, settings};
 
@@ -169,7 +170,7 @@ settings! {
         /// Whether every body goes to a file.
         client_body_in_file_only: BodyFiles = BodyFiles::Off;
         /// Where bodies go that memory does not hold.
-        client_body_temp_path: Vec<u8> = b"client_body_temp".to_vec();
+        client_body_temp_path: Option<Vec<u8>> = None;
         /// Between two writes of a response, in milliseconds.
         send_timeout: u64 = 60_000;
         /// How long a kept connection may be idle.
@@ -241,6 +242,8 @@ pub struct Core {
     pub internal: bool,
     /// `/dir` is redirected here, to `/dir/`.
     pub auto_redirect: bool,
+    /// The folder of clients' bodies that memory does not hold.
+    pub body_temp: std::path::PathBuf,
     /// What is shown for statuses.
     pub error_pages: ErrorPages,
     /// Types by extension.
@@ -330,7 +333,7 @@ pub static SETTINGS: Module = Module {
         /// Keeps a request body in one piece; memory holds it so anyway.
         "client_body_in_single_buffer" in [HTTP SERVER LOCATION] (Flag) = "off" => |_, _, n| n.flag(0).map(drop);
         /// Sets the folder for request bodies that memory does not hold.
-        "client_body_temp_path" in [HTTP SERVER LOCATION] (Text("path"), Optional(&Number), Optional(&Number), Optional(&Number)) = "client_body_temp" => |c, _, n| once(&mut c.client_body_temp_path, n.bytes(0).to_vec(), n);
+        "client_body_temp_path" in [HTTP SERVER LOCATION] (Text("path"), Optional(&Number), Optional(&Number), Optional(&Number)) = "client_body_temp" => |c, _, n| once(&mut c.client_body_temp_path, Some(n.bytes(0).to_vec()), n);
         /// Longest wait between two writes of a response.
         "send_timeout" in [HTTP SERVER LOCATION] (Time) = "60s" => |c, _, n| once(&mut c.send_timeout, n.msec(0)?, n);
         /// How long an idle connection is kept; the second value goes into a `Keep-Alive` field.
@@ -516,14 +519,18 @@ pub fn settle(scope: &mut Scope, cx: &mut Compiler) -> Result<Core, Diagnostic> 
         root.alias = Some(alias);
     }
     let values = settings.settle();
-    let folder = cx.paths.from_prefix(&values.client_body_temp_path);
-    cx.needs_folder(folder);
+    let body_temp = match &values.client_body_temp_path {
+        Some(path) => cx.paths.from_prefix(path),
+        None => cx.paths.unnamed(&CLIENT_BODY_TEMP),
+    };
+    cx.needs_folder(body_temp.clone());
     let error_log = error_log(scope, &mut cx.logs)?;
     Ok(Core {
         values,
         name,
         internal,
         auto_redirect: false,
+        body_temp,
         error_pages: scope.get_mut::<ErrorPages>().clone(),
         types: scope.get_mut::<types::TypeSettings>().settle(),
         error_log,
