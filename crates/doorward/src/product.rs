@@ -46,7 +46,6 @@ pub const MODULES: &[&str] = &[
     "--with-http_stub_status_module",
     "--with-threads",
     "--without-http_ssi_module",
-    "--without-http_autoindex_module",
     "--without-http_memcached_module",
     "--without-http_scgi_module",
     "--without-http_uwsgi_module",

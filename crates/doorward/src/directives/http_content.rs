@@ -7,11 +7,6 @@ use super::verdict::{NO_DAV, NO_PERL, NO_VIDEO, NOT_BUILT};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
-    // ngx_http_autoindex_module
-    row("autoindex", HSL, &[Flag], NOT_BUILT),
-    row("autoindex_exact_size", HSL, &[Flag], NOT_BUILT),
-    row("autoindex_format", HSL, &[Choice(&["html", "xml", "json", "jsonp"])], NOT_BUILT),
-    row("autoindex_localtime", HSL, &[Flag], NOT_BUILT),
     // ngx_http_gzip_static_module
     row("gzip_static", HSL, &[Choice(&["on", "off", "always"])], NOT_BUILT),
     // ngx_http_dav_module

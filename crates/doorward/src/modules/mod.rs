@@ -4,6 +4,7 @@ pub mod access;
 pub mod access_log;
 pub mod auth_basic;
 pub mod auth_request;
+pub mod autoindex;
 pub mod cache;
 pub mod core;
 pub mod empty_gif;
@@ -66,6 +67,7 @@ pub static MODULES: &[&Module] = &[
     &static_files::SYMLINKS,
     &static_files::MODULE,
     &random_index::MODULE,
+    &autoindex::MODULE,
     &empty_gif::MODULE,
     &stub_status::MODULE,
     &headers::MODULE,

@@ -11,41 +11,41 @@ use crate::log::{Level, system_error};
 use crate::run::Stop;
 
 impl Files {
-    /// Leads to the first index file that is there.
-    pub(super) fn index(&self, ex: &mut Exchange<'_>) -> Stop {
+    /// Leads to the first index file that is there, if any is.
+    pub(super) fn index(&self, ex: &mut Exchange<'_>) -> Result<(), Stop> {
         let folder = map_to_path(ex, &ex.uri);
         let mut folder_seen = false;
         for name in &self.index {
             let name = name.eval(ex);
             if name.starts_with(b"/") {
                 ex.uri = name;
-                return Stop::Redirect;
+                return Err(Stop::Redirect);
             }
             let path = [folder.as_slice(), &name].concat();
             let Err(error) = metadata(ex, as_path(&path)) else {
                 ex.uri.extend_from_slice(&name);
-                return Stop::Redirect;
+                return Err(Stop::Redirect);
             };
             match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
                 Errno::ENOENT if folder_seen => {}
                 Errno::ENOENT => {
                     if let Err(stop) = check_folder(ex, &folder, &path) {
-                        return stop;
+                        return Err(stop);
                     }
                     folder_seen = true;
                 }
-                Errno::ELOOP | Errno::EMLINK => return Stop::Status(403),
-                Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::EACCES => return refuse(ex, &path, &error),
+                Errno::ELOOP | Errno::EMLINK => return Err(Stop::Status(403)),
+                Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::EACCES => {
+                    return Err(refuse(ex, &path, &error));
+                }
                 _ => {
                     let (path, error) = (as_path(&path).display(), system_error(&error));
                     ex.log(Level::Crit, format_args!("stat() \"{path}\" failed {error}"));
-                    return Stop::Status(500);
+                    return Err(Stop::Status(500));
                 }
             }
         }
-        let folder = as_path(&folder).display();
-        ex.log(Level::Error, format_args!("directory index of \"{folder}\" is forbidden"));
-        Stop::Status(403)
+        Ok(())
     }
 }
 

@@ -19,6 +19,7 @@ use crate::directives;
 use crate::exchange::Exchange;
 use crate::log::{Level, system_error};
 use crate::module::{Module, Settings};
+use crate::modules::autoindex;
 use crate::plan::Content;
 use crate::run::Stop;
 use crate::variables::Template;
@@ -50,7 +51,7 @@ pub static MODULE: Module = Module {
             index.push(Template::literal(b"index.html"));
         }
         if matches!(plan.content, Content::Files(_)) {
-            plan.content = Content::Files(Files { index, random: false });
+            plan.content = Content::Files(Files { index, random: false, list: None });
         }
         Ok(())
     },
@@ -75,6 +76,8 @@ pub struct Files {
     index: Vec<Template>,
     /// Whether any file of a folder is its index (`random_index`).
     pub random: bool,
+    /// How a folder without index is listed (`autoindex`).
+    pub list: Option<autoindex::List>,
 }
 
 impl Files {
@@ -90,7 +93,16 @@ impl Files {
         if self.random {
             crate::modules::random_index::choose(ex)?;
         }
-        Err(self.index(ex))
+        self.index(ex)?;
+        if let Some(list) = &self.list
+            && ex.method != Method::Post
+        {
+            return list.run(ex);
+        }
+        let folder = map_to_path(ex, &ex.uri);
+        let folder = as_path(&folder).display();
+        ex.log(Level::Error, format_args!("directory index of \"{folder}\" is forbidden"));
+        Err(Stop::Status(403))
     }
 }
 
