@@ -152,11 +152,13 @@ impl Compiler {
         }
     }
 
-    /// A folder that the configuration writes to: made at the start, for the user of the worker process.
-    pub fn needs_folder(&mut self, folder: PathBuf) {
-        if !self.folders.contains(&folder) {
+    /// A folder that the configuration writes to: made at the start, for the user of the worker process. Its place
+    /// among the configuration's folders is returned.
+    pub fn needs_folder(&mut self, folder: PathBuf) -> usize {
+        self.folders.iter().position(|known| *known == folder).unwrap_or_else(|| {
             self.folders.push(folder);
-        }
+            self.folders.len() - 1
+        })
     }
 
     /// Warns about something that works, but hardly as meant.

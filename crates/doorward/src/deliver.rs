@@ -1,16 +1,21 @@
 //! Writes a response to an HTTP/1 client: its head, then its body as it comes, framed so that the client sees the end.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
+use std::pin::pin;
+use std::task::Poll;
 
 use wire::Name;
 use wire::h1::Version;
 
 use crate::body::{Body, FilePart, Truncated};
+use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::log::{Level, system_error};
 use crate::modules::core::{KeepAlive, ServerTokens};
 use crate::modules::headers;
 use crate::product;
+use crate::read_ahead::{Limits, ReadAhead};
 
 /// How much of a body is taken at a time.
 const PIECE: usize = 32 << 10;
@@ -81,6 +86,7 @@ async fn stream(
     let worker = ex.visit.worker;
     let mut piece = worker.buffers.take(PIECE);
     let mut rate = Rate::new(ex);
+    let mut ahead: Option<Box<ReadAhead>> = None;
     let result = loop {
         piece.clear();
         if let Body::File(part) = body
@@ -92,13 +98,23 @@ async fn stream(
                 break result;
             }
         }
-        let more = body.next(ex, &mut piece, rate.next_piece(PIECE)).await;
+        let most = rate.next_piece(PIECE);
+        let more = match ahead.as_deref_mut().filter(|ahead| !ahead.is_passed()) {
+            None => body.next(ex, &mut piece, most).await,
+            Some(ahead) => ahead.next(&mut piece, most),
+        };
+        // Both must have come to their end.
+        let done = |body: &Body| match ahead.as_deref() {
+            Some(ahead) if !ahead.is_passed() => ahead.is_done(),
+            _ => body.is_done(),
+        };
+        let done = done(body);
         let payload = piece.len() as u64;
         match more {
             Ok(true) if framing == Framing::Chunked => {
                 wire::h1::chunk_header(piece.len(), out);
                 piece.extend_from_slice(b"\r\n");
-                if body.is_done() {
+                if done {
                     last_chunk(ex, body, &mut piece);
                 }
             }
@@ -111,16 +127,38 @@ async fn stream(
                 break Err(Truncated);
             }
         }
-        if let Err(error) = send(ex, out, &piece, payload).await {
+        let length = (out.len() + piece.len()) as u64;
+        let sent = {
+            let mut write = pin!(write(ex.visit.client, out, &piece, ex.plan.core.send_timeout));
+            let first = poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await;
+            match (first, reads_ahead(body)) {
+                (Poll::Ready(sent), _) => sent,
+                (Poll::Pending, None) => write.await,
+                (Poll::Pending, Some(limits)) => {
+                    let ahead = ahead.get_or_insert_default();
+                    Box::pin(ahead.meanwhile(ex, body, limits, write)).await
+                }
+            }
+        };
+        if let Err(error) = account(ex, sent, length, payload) {
             break Err(error);
         }
         out.clear();
-        if more == Ok(false) || body.is_done() {
+        if more == Ok(false) || done {
             break Ok(());
         }
         // The next piece is not to wait until the client has acknowledged this one.
         ex.visit.client.send_at_once();
-        rate.wait(payload).await;
+        if rate.per_second > 0 {
+            let pause = rate.wait(payload);
+            match reads_ahead(body) {
+                None => pause.await,
+                Some(limits) => {
+                    let ahead = ahead.get_or_insert_default();
+                    Box::pin(ahead.meanwhile(ex, body, limits, pin!(pause))).await;
+                }
+            }
+        }
     };
     piece.clear();
     worker.buffers.put(piece);
@@ -177,22 +215,37 @@ fn last_chunk(ex: &Exchange<'_>, body: &Body, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// How far a body is read ahead of a client that is slow to take it.
+fn reads_ahead(body: &Body) -> Option<Limits> {
+    match body {
+        Body::Upstream(upstream) => upstream.reads_ahead(),
+        _ => None,
+    }
+}
+
 async fn send(ex: &Exchange<'_>, head: &mut Vec<u8>, piece: &[u8], payload: u64) -> Result<(), Truncated> {
-    let visit = ex.visit;
-    let timeout = ex.plan.core.send_timeout;
-    let length = head.len() + piece.len();
-    let sent = if head.is_empty() {
-        visit.client.write(piece, timeout).await
-    } else if length <= head.capacity() {
+    let length = (head.len() + piece.len()) as u64;
+    let sent = write(ex.visit.client, head, piece, ex.plan.core.send_timeout).await;
+    account(ex, sent, length, payload)
+}
+
+async fn write(client: &Client, head: &mut Vec<u8>, piece: &[u8], timeout: u64) -> io::Result<()> {
+    if head.is_empty() {
+        client.write(piece, timeout).await
+    } else if head.len() + piece.len() <= head.capacity() {
         // Copying what is small costs less than a vectored write.
         head.extend_from_slice(piece);
-        visit.client.write(head, timeout).await
+        client.write(head, timeout).await
     } else {
-        visit.client.write_both(head, piece, timeout).await
-    };
+        client.write_both(head, piece, timeout).await
+    }
+}
+
+fn account(ex: &Exchange<'_>, sent: io::Result<()>, length: u64, payload: u64) -> Result<(), Truncated> {
+    let visit = ex.visit;
     match sent {
         Ok(()) => {
-            visit.bytes_sent.set(visit.bytes_sent.get() + length as u64);
+            visit.bytes_sent.set(visit.bytes_sent.get() + length);
             visit.body_bytes_sent.set(visit.body_bytes_sent.get() + payload);
             Ok(())
         }

@@ -20,6 +20,7 @@ mod plan;
 mod product;
 mod program;
 mod random;
+mod read_ahead;
 mod regex;
 mod request_body;
 mod run;

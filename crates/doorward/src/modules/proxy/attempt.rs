@@ -395,14 +395,17 @@ impl Feed<'_> {
         let mut offset = 0;
         loop {
             let mut piece = Vec::new();
-            if question.streamed {
-                self.visit.body_piece(self.plan, &mut piece).await.map_err(|stop| Unsent::of(&stop))?;
+            let end = if question.streamed {
+                let read = self.visit.body_piece(self.plan, &mut piece).await;
+                read.map_err(|stop| Unsent::of(&stop))?;
+                self.visit.body_is_read()
             } else {
-                let kept = self.visit.body.borrow().kept.piece(offset, PIECE);
+                let body = self.visit.body.borrow();
+                let kept = body.kept.piece(offset, PIECE);
                 piece = kept.map_err(|_| Unsent::Request(Refused::Status(500)))?;
                 offset += piece.len() as u64;
-            }
-            let end = piece.is_empty();
+                offset >= body.kept.len()
+            };
             if question.body == RequestFraming::Chunked {
                 framed.clear();
                 append_chunk(&piece, end, &mut framed);

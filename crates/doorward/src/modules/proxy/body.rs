@@ -1,5 +1,6 @@
 //! The body of a server's answer, decoded as it comes; behind its end the connection is kept for the next request.
 
+use std::io;
 use std::rc::Rc;
 
 use net::pool::Pooled;
@@ -9,8 +10,9 @@ use super::pass::Group;
 use crate::body::Truncated;
 use crate::client::Interrupted;
 use crate::exchange::Exchange;
-use crate::log::Level;
+use crate::log::{Level, system_error};
 use crate::modules::upstream::{Choice, Failure};
+use crate::read_ahead::Limits;
 use crate::worker::{PoolKey, Service};
 
 /// Most of a body that is read only to keep the connection.
@@ -66,6 +68,8 @@ pub struct Pace {
     pub ignore_client_abort: bool,
     /// How fast.
     pub limit: Option<RateLimit>,
+    /// How far it may be read ahead of the client.
+    pub ahead: Option<Limits>,
 }
 
 /// `proxy_limit_rate`: an allowance that grows with time, a second's worth at first.
@@ -79,6 +83,16 @@ impl RateLimit {
     /// So many bytes a second from now on, of which `read` were read already.
     pub fn new(per_second: u64, read: u64) -> RateLimit {
         RateLimit { per_second, read, began: net::clock::now() }
+    }
+
+    /// Waits until something may be read, at most `most` bytes.
+    async fn wait(&self, most: usize) -> usize {
+        loop {
+            match self.allowance() {
+                Ok(allowed) => return most.min(allowed),
+                Err(ms) => tokio::time::sleep(std::time::Duration::from_millis(ms)).await,
+            }
+        }
     }
 
     /// How much may be read now; where that is nothing, how many milliseconds later it is something.
@@ -141,6 +155,11 @@ impl UpstreamBody {
         self.key = None;
     }
 
+    /// How far it may be read ahead of the client; `None` where it is not.
+    pub fn reads_ahead(&self) -> Option<Limits> {
+        self.pace.ahead.filter(|_| !self.done)
+    }
+
     /// Whether everything was handed out.
     pub fn is_done(&self) -> bool {
         self.done && self.raw.is_empty()
@@ -170,10 +189,8 @@ impl UpstreamBody {
                 // Payload and nothing else: it is read to where it is wanted.
                 return self.read_plain(ex, out, most).await;
             }
-            let mut raw = std::mem::take(&mut self.raw);
-            let read = self.read(ex, &mut raw, most).await;
-            self.raw = raw;
-            if read? == 0 {
+            let read = read(&mut self.connection, &mut self.pace, ex, &mut self.raw, most).await;
+            if self.take_read(ex, read)? == 0 {
                 return Err(self.premature(ex));
             }
         }
@@ -196,7 +213,8 @@ impl UpstreamBody {
             Decoder::Length(left) => usize::try_from(left).unwrap_or(most).min(most),
             _ => most,
         };
-        let read = self.read(ex, out, most).await?;
+        let read = read(&mut self.connection, &mut self.pace, ex, out, most).await;
+        let read = self.take_read(ex, read)?;
         self.handed_out(ex, read);
         match &mut self.decoder {
             Decoder::Length(left) => {
@@ -251,55 +269,23 @@ impl UpstreamBody {
         Ok(())
     }
 
-    async fn read(
-        &mut self,
-        ex: &mut Exchange<'_>,
-        into: &mut Vec<u8>,
-        most: usize,
-    ) -> Result<usize, Truncated> {
-        let Some(connection) = &mut self.connection else { return Ok(0) };
-        let client = ex.visit.client;
-        let watch = ex.is_main() && !self.pace.ignore_client_abort;
-        let mut most = most;
-        if let Some(limit) = &self.pace.limit {
-            loop {
-                match limit.allowance() {
-                    Ok(allowed) => {
-                        most = most.min(allowed);
-                        break;
-                    }
-                    Err(ms) => tokio::time::sleep(std::time::Duration::from_millis(ms)).await,
-                }
-            }
-        }
-        let read = connection.stream.read(into, most);
-        match client.waiting(self.pace.read_timeout, watch, read).await {
-            Ok(Ok(read)) => {
-                if let Some(limit) = &mut self.pace.limit {
-                    limit.read += read as u64;
-                }
-                if let Some(attempt) = ex.upstream.current() {
-                    attempt.bytes_received += read as u64;
-                }
-                Ok(read)
-            }
-            Ok(Err(error)) => {
-                ex.log(Level::Error, format_args!("readv() failed ({error}) while reading upstream"));
+    /// What a read came to, with its consequences where it failed.
+    fn take_read(&mut self, ex: &mut Exchange<'_>, read: Result<usize, Unread>) -> Result<usize, Truncated> {
+        match read {
+            Ok(read) => return Ok(read),
+            Err(Unread::Failed(error)) => {
+                let error = system_error(&error);
+                ex.log(Level::Error, format_args!("readv() failed {error} while reading upstream"));
                 self.fail(ex);
-                Err(Truncated)
             }
-            Err(Interrupted::Elapsed) => {
-                let text =
-                    format_args!("upstream timed out (110: Connection timed out) while reading upstream");
-                ex.log(Level::Error, text);
+            Err(Unread::Interrupted(Interrupted::Elapsed)) => {
+                let text = "upstream timed out (110: Connection timed out) while reading upstream";
+                ex.log(Level::Error, format_args!("{text}"));
                 self.fail(ex);
-                Err(Truncated)
             }
-            Err(Interrupted::ClientGone) => {
-                self.close(ex);
-                Err(Truncated)
-            }
+            Err(Unread::Interrupted(Interrupted::ClientGone)) => self.close(ex),
         }
+        Err(Truncated)
     }
 
     fn premature(&mut self, ex: &mut Exchange<'_>) -> Truncated {
@@ -369,4 +355,36 @@ impl UpstreamBody {
             }
         }
     }
+}
+
+/// Why nothing was read.
+enum Unread {
+    Failed(io::Error),
+    Interrupted(Interrupted),
+}
+
+/// Reads what there is. It holds nothing of what it read while it waits, so that it may be dropped then.
+async fn read(
+    connection: &mut Option<Pooled>,
+    pace: &mut Pace,
+    ex: &mut Exchange<'_>,
+    into: &mut Vec<u8>,
+    mut most: usize,
+) -> Result<usize, Unread> {
+    let Some(connection) = connection else { return Ok(0) };
+    let client = ex.visit.client;
+    let watch = ex.is_main() && !pace.ignore_client_abort;
+    if let Some(limit) = &pace.limit {
+        most = limit.wait(most).await;
+    }
+    let read = connection.stream.read(into, most);
+    let read = client.waiting(pace.read_timeout, watch, read).await;
+    let read = read.map_err(Unread::Interrupted)?.map_err(Unread::Failed)?;
+    if let Some(limit) = &mut pace.limit {
+        limit.read += read as u64;
+    }
+    if let Some(attempt) = ex.upstream.current() {
+        attempt.bytes_received += read as u64;
+    }
+    Ok(read)
 }

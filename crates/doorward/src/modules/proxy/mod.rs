@@ -22,6 +22,7 @@ use conf::{Contexts, Diagnostic, once};
 use crate::module::{Module, Scope, Settings};
 use crate::modules::cache::Cache;
 use crate::plan::{Content, Plan};
+use crate::read_ahead::Limits;
 use crate::variables::Template;
 use crate::{directives, settings};
 
@@ -161,6 +162,8 @@ pub struct Proxy {
     pub rewrites: rewrites::Rewrites,
     /// The prefix that a path in `proxy_pass` takes the place of.
     pub location: Vec<u8>,
+    /// How far an answer is read ahead of its client.
+    pub ahead: Limits,
     /// Tells the idle connections of this location from others'.
     pub location_key: usize,
 }
@@ -176,6 +179,7 @@ impl Proxy {
             hidden,
             rewrites: rewrites::Rewrites::default(),
             location: Vec::new(),
+            ahead: Limits { memory: 32 << 10, file: 0, folder: 0 },
             location_key: 0,
         })
     }
@@ -322,9 +326,9 @@ pub static BUFFERS: Module = Module {
         /// Size of writes to temporary files; no effect.
         "proxy_temp_file_write_size" in [HTTP SERVER LOCATION] (Size) = "8k|16k" => |_, _, _| Ok(());
         /// Folder of temporary files.
-        "proxy_temp_path" in [HTTP SERVER LOCATION] (Text("path"), Optional(&Number), Optional(&Number), Optional(&Number)) = "proxy_temp" => |_, cx, n| {
-            cx.needs_folder(cx.paths.from_prefix(n.bytes(0)));
-            Ok(())
+        "proxy_temp_path" in [HTTP SERVER LOCATION] (Text("path"), Optional(&Number), Optional(&Number), Optional(&Number)) = "proxy_temp" => |c, cx, n| {
+            let folder = cx.needs_folder(cx.paths.from_prefix(n.bytes(0)));
+            once(&mut c.temp_folder, folder, n)
         };
         /// Hash table of fields; no effect.
         "proxy_headers_hash_max_size" in [HTTP SERVER LOCATION] (Number) = "512" => |_, _, _| Ok(());
@@ -338,10 +342,14 @@ pub static BUFFERS: Module = Module {
 };
 
 #[derive(Default)]
-struct ProxyBuffers;
+struct ProxyBuffers {
+    temp_folder: Option<usize>,
+}
 
 impl Settings for ProxyBuffers {
-    fn inherit(&mut self, _: &Self) {}
+    fn inherit(&mut self, outer: &Self) {
+        self.temp_folder = self.temp_folder.or(outer.temp_folder);
+    }
 }
 
 const NO_URI_PART: &str = "\"proxy_pass\" cannot have URI part in location given by regular expression, or inside \
@@ -367,11 +375,26 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
         lists.pass_header.as_deref().unwrap_or_default(),
     );
     let rewrites = lists.rewrites.settle(&destination, &location);
+    let ahead = ahead(cx, scope, &values);
     cx.locations_with_upstreams += 1;
     let location_key = cx.locations_with_upstreams;
-    let proxy = Proxy { values, destination, request, cache, hidden, rewrites, location, location_key };
+    let proxy =
+        Proxy { values, destination, request, cache, hidden, rewrites, location, ahead, location_key };
     plan.content = Content::Proxy(Box::new(proxy));
     Ok(())
+}
+
+/// How far answers may be ahead of their clients.
+fn ahead(cx: &mut Compiler, scope: &mut Scope, values: &ProxyValues) -> Limits {
+    let (number, size) = values.buffers;
+    let memory = usize::try_from(number.saturating_mul(size)).unwrap_or(usize::MAX);
+    let folder = if values.buffering && values.max_temp_file_size > 0 {
+        let chosen = scope.get_mut::<ProxyBuffers>().temp_folder;
+        chosen.unwrap_or_else(|| cx.needs_folder(cx.paths.from_prefix(b"proxy_temp")))
+    } else {
+        0
+    };
+    Limits { memory, file: values.max_temp_file_size, folder }
 }
 
 /// Reads the words of `proxy_next_upstream` and its like.

@@ -111,6 +111,7 @@ impl Proxy {
             read_timeout: self.values.read_timeout,
             ignore_client_abort: self.values.ignore_client_abort || ex.cache.fills(),
             limit,
+            ahead: (!ex.response.unbuffered).then_some(self.ahead),
         };
         let body = UpstreamBody::new(connection, lease, key, decoder, raw, pace);
         let mut body = Box::new(body);
