@@ -275,7 +275,7 @@ fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Framing {
         ex.response.content_length = None;
     }
     let response = &ex.response;
-    if version == Version::Http09 || response.bare {
+    if version == Version::Http09 {
         visit.keep_alive.set(false);
         return if bodiless { Framing::None } else { Framing::Close };
     }

@@ -142,8 +142,6 @@ pub struct Head {
     pub trailers: bool,
     /// Whether `add_trailer` has something to say behind the body, which then is sent in chunks.
     pub adds_trailers: bool,
-    /// Whether the body is sent without a head, since the upstream's had none (HTTP/0.9).
-    pub bare: bool,
 }
 
 /// What a regular expression captured.

@@ -229,7 +229,6 @@ impl Proxy {
         response.status = head.status;
         response.status_line = head.status_line;
         response.content_length = head.content_length;
-        response.bare = head.version == (0, 0);
         response.last_modified = None;
         response.fields.hide_where(|id, name| self.hidden.hides(id, name));
         if let Some(time) = response.fields.get(Name::LastModified).and_then(wire::date::parse) {
