@@ -33,30 +33,40 @@ enum After {
     Reset,
 }
 
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It is closed.
+    Closed,
+    /// It is given up so that the client sees a reset.
+    Reset,
+}
+
 /// Serves a connection to its end.
-pub async fn serve(client: Client, service: &Rc<Service>, worker: &Rc<Worker>) {
+pub async fn serve(client: &Client, service: &Rc<Service>, worker: &Rc<Worker>) -> End {
     let config = &*service.config;
     let first_server = &config.servers[config.listeners[client.listener].hosts.default];
     let mut wait = first_server.core.client_header_timeout;
     let mut certain = wait;
     loop {
-        if client.unread.borrow().is_empty() && !readable(&client, service, wait, certain).await {
+        if client.unread.borrow().is_empty() && !readable(client, service, wait, certain).await {
             break;
         }
         // What an active request needs lives in a box of its own: an idle connection is small.
-        let after = Box::pin(request(&client, service, worker)).await;
+        let after = Box::pin(request(client, service, worker)).await;
         match after {
             After::KeepAlive { timeout, least } if least > 0 || !service.is_retired() => {
                 (wait, certain) = (timeout, least.min(timeout));
             }
             After::KeepAlive { .. } | After::Close => break,
             After::Linger { time, timeout } => {
-                linger(&client, time, timeout).await;
+                linger(client, time, timeout).await;
                 break;
             }
-            After::Reset => return client.reset(),
+            After::Reset => return End::Reset,
         }
     }
+    End::Closed
 }
 
 /// Waits for the first byte of a request, without holding a buffer for it.
@@ -100,9 +110,12 @@ async fn request(client: &Client, service: &Rc<Service>, worker: &Rc<Worker>) ->
         bytes = worker.buffers.take(4096);
     }
     let after = read_and_answer(client, service, worker, &mut parsed, &mut bytes).await;
-    bytes.clear();
     worker.buffers.put(bytes);
-    worker.heads.borrow_mut().push(parsed);
+    worker.keep_head(parsed);
+    // An idle connection holds no memory for what it may send.
+    if client.unread.borrow().is_empty() {
+        worker.buffers.put(client.unread.take());
+    }
     after
 }
 
@@ -330,7 +343,8 @@ async fn answer(
         background = Some(cache::Background::new(&visit, updates));
     }
     let responded = {
-        let mut responding = pin!(service.unless_over(respond(&mut ex, refused)));
+        let responding = pin!(respond(&mut ex, refused));
+        let mut responding = pin!(service.unless_over(responding));
         poll_fn(|cx| {
             let responded = responding.as_mut().poll(cx);
             if let Some(background) = &mut background {
@@ -350,7 +364,7 @@ async fn answer(
     }
     access_log::write(&ex);
     if let Some(mut background) = background {
-        service.unless_over(poll_fn(|cx| background.poll(cx))).await;
+        service.unless_over(pin!(poll_fn(|cx| background.poll(cx)))).await;
     }
     after(&ex, refused.is_some()).await
 }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,11 +13,14 @@ use wire::h1::{RequestHead, RequestParser, ResponseHead, ResponseParser};
 
 use crate::client::Client;
 use crate::config::Config;
-use crate::connection;
+use crate::connection::{self, End};
 use crate::log::{ErrorLog, Level, system_error};
 
 /// Passwords of one worker that are hashed at a time.
 const HASHING: usize = 2;
+
+/// How many pieces of memory of each kind a worker keeps for their next use.
+const KEPT: usize = 256;
 
 /// What all requests of one thread share.
 pub struct Worker {
@@ -133,13 +136,13 @@ impl Service {
     }
 
     /// What a future comes to, or `None` if the time for a graceful end is over first.
-    pub async fn unless_over<T>(&self, future: impl Future<Output = T>) -> Option<T> {
-        let mut future = pin!(future);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
+    ///
+    /// It is borrowed, since a future that is moved into another one is stored twice.
+    pub fn unless_over<F: Future>(&self, mut future: Pin<&mut F>) -> impl Future<Output = Option<F::Output>> {
+        poll_fn(move |cx| match future.as_mut().poll(cx) {
             Poll::Pending if self.tenure.over.load(Ordering::Relaxed) => Poll::Ready(None),
             polled => polled.map(Some),
         })
-        .await
     }
 }
 
@@ -147,7 +150,7 @@ impl Worker {
     /// A worker for this thread; to be made inside its runtime.
     pub fn new(counters: Arc<Counters>) -> Worker {
         Worker {
-            buffers: Buffers::new(256),
+            buffers: Buffers::new(KEPT),
             timers: Timers::start(),
             counters,
             heads: RefCell::default(),
@@ -197,7 +200,26 @@ impl Worker {
     async fn serve(self: Rc<Self>, client: Client, service: Rc<Service>) {
         let _open = Open::new(&self);
         // What is cut off here was waiting for a request, or for the end of one.
-        let _ = service.unless_over(connection::serve(client, &service, &self)).await;
+        let reset = service.unless_over(pin!(connection::serve(&client, &service, &self))).await;
+        if reset == Some(End::Reset) {
+            client.reset();
+        }
+    }
+
+    /// Keeps a parsed head for its next use, unless enough are kept.
+    pub fn keep_head(&self, head: Box<(RequestHead, RequestParser)>) {
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < KEPT {
+            heads.push(head);
+        }
+    }
+
+    /// The same for the head of an answer.
+    pub fn keep_answer(&self, answer: Box<(ResponseHead, ResponseParser)>) {
+        let mut answers = self.answers.borrow_mut();
+        if answers.len() < KEPT {
+            answers.push(answer);
+        }
     }
 
     /// Ready when no connection is open; until then the task is woken when the last one closes.

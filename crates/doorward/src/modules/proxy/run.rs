@@ -157,7 +157,7 @@ impl Proxy {
                 break self.without_answer(ex, failed, status);
             }
         };
-        visit.worker.answers.borrow_mut().push(parsed);
+        visit.worker.keep_answer(parsed);
         result
     }
 
