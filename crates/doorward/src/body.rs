@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use crate::exchange::Exchange;
+use crate::included::Included;
 use crate::modules::cache::Fill;
 use crate::modules::fastcgi::FastCgiBody;
 use crate::modules::proxy::{Tunnel, UpstreamBody};
@@ -34,6 +35,8 @@ pub enum Body {
     Parts(VecDeque<Body>),
     /// A part of another.
     Part(Box<Part>),
+    /// What another location answers.
+    Included(Box<Included>),
 }
 
 /// A part of a file.
@@ -91,7 +94,11 @@ impl Body {
                 let mut more = false;
                 while let Some(first) = parts.front_mut() {
                     // What is there is not held back for what has to be waited for.
-                    if more && (out.len() >= end || matches!(first, Body::Upstream(_) | Body::FastCgi(_))) {
+                    let waits = matches!(
+                        first,
+                        Body::Upstream(_) | Body::FastCgi(_) | Body::Filling(_) | Body::Included(_)
+                    );
+                    if more && (out.len() >= end || waits) {
                         break;
                     }
                     if Box::pin(first.next(ex, out, end - out.len())).await? {
@@ -103,6 +110,7 @@ impl Body {
                 Ok(more)
             }
             Body::Part(part) => Box::pin(part.next(ex, out, most)).await,
+            Body::Included(included) => Box::pin(included.next(ex, out, most)).await,
         }
     }
 
@@ -118,6 +126,7 @@ impl Body {
             Body::Filling(fill) => fill.is_done(),
             Body::Parts(parts) => parts.iter().all(Body::is_done),
             Body::Part(part) => part.length == 0,
+            Body::Included(included) => included.is_done(),
         }
     }
 
@@ -161,6 +170,8 @@ impl Body {
         match self {
             Body::Filling(fill) => !fill.is_done(),
             Body::Part(part) => part.body.is_filling(),
+            Body::Parts(parts) => parts.iter().any(Body::is_filling),
+            Body::Included(included) => included.is_filling(),
             _ => false,
         }
     }
@@ -172,6 +183,12 @@ impl Body {
             Body::FastCgi(mut fastcgi) => fastcgi.close(ex),
             Body::Filling(mut fill) => fill.drain(ex).await,
             Body::Part(part) => Box::pin(part.body.discard(ex)).await,
+            Body::Parts(parts) => {
+                for part in parts {
+                    Box::pin(part.discard(ex)).await;
+                }
+            }
+            Body::Included(included) => Box::pin(included.discard(ex)).await,
             _ => {}
         }
     }

@@ -144,6 +144,19 @@ impl Fields {
         }
     }
 
+    /// Says of the visible tag that it names no exact bytes (RFC 9110, 8.8.1): the body is changed on its way.
+    pub fn weaken_etag(&mut self) {
+        let strong = |r: &Row| r.visible && r.field.id == Name::ETag;
+        let Some(at) = self.rows.iter().position(strong) else { return };
+        let tag = self.rows.get(at).map(|r| r.field.value.of(&self.bytes)).unwrap_or_default();
+        if tag.starts_with(b"\"") {
+            let weak = [b"W/", tag].concat();
+            self.replace(at, &weak);
+        } else if !tag.starts_with(b"W/") {
+            self.hide_known(Name::ETag);
+        }
+    }
+
     /// Hides the upstream's fields that `hides` names.
     pub fn hide_where(&mut self, hides: impl Fn(Name, &[u8]) -> bool) {
         let Fields { bytes, rows } = self;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::locate::Locations;
 use crate::modules::{
-    access, access_log, auth_basic, auth_request, core, fastcgi, headers, limits, proxy, realip, referer,
-    rewrite, secure_link, static_files, try_files, userid,
+    access, access_log, addition, auth_basic, auth_request, core, fastcgi, headers, limits, proxy, realip,
+    referer, rewrite, secure_link, static_files, try_files, userid,
 };
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
@@ -109,6 +109,8 @@ pub enum Filter {
     Headers(headers::Headers),
     /// `userid`.
     UserId(Box<userid::UserId>),
+    /// `add_before_body`, `add_after_body`.
+    Addition(Box<addition::Addition>),
 }
 
 /// What a method of the access phase says of a request that it does not refuse.

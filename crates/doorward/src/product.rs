@@ -39,6 +39,7 @@ pub const CLIENT_BODY_TEMP: Place =
 
 /// What is there of nginx's optional modules, and what of its standard ones is not, in its configure script's words.
 pub const MODULES: &[&str] = &[
+    "--with-http_addition_module",
     "--with-http_auth_request_module",
     "--with-http_random_index_module",
     "--with-http_realip_module",

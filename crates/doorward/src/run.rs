@@ -6,6 +6,7 @@ use crate::error_pages;
 use crate::exchange::{Exchange, Head, MAX_SUBREQUESTS, MAX_URI_CHANGES};
 use crate::locate::Found;
 use crate::log::Level;
+use crate::modules::upstream::Attempts;
 use crate::modules::{access_log, core, empty_gif, not_modified, range, rewrite, stub_status};
 use crate::plan::{Access, Content, Filter, Plan, Preaccess, Precontent, Verdict};
 
@@ -289,7 +290,7 @@ async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
 }
 
 /// Changes head and body, now that it is known whose they are; an error is a status to end with instead.
-fn filter(ex: &mut Exchange<'_>, body: Body) -> Result<Body, u16> {
+fn filter(ex: &mut Exchange<'_>, mut body: Body) -> Result<Body, u16> {
     if ex.forced_status != 0 {
         ex.response.status = ex.forced_status;
         ex.response.status_line = wire::Range::default();
@@ -303,6 +304,7 @@ fn filter(ex: &mut Exchange<'_>, body: Body) -> Result<Body, u16> {
         match filter {
             Filter::Headers(headers) => headers.apply(ex),
             Filter::UserId(userid) => userid.apply(ex),
+            Filter::Addition(addition) => body = addition.apply(ex, body),
         }
     }
     range::apply(ex, body)
@@ -361,6 +363,26 @@ fn cycle<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {
 /// Asks another location of the same server on this request's behalf, and waits for the head of its answer.
 /// The body is dropped; a short one is read, so that the connection to the service is kept.
 pub async fn ask<'c>(ex: &mut Exchange<'c>, uri: &[u8]) -> Result<Box<Exchange<'c>>, Stop> {
+    let (mut child, body) = subrequest(ex, uri).await?;
+    body.discard(&mut child).await;
+    if child.plan.core.log_subrequest {
+        access_log::write(&child);
+    }
+    Ok(child)
+}
+
+/// Asks another location of the same server for a part of this request's response: its body, whatever its status, with
+/// what was tried at upstreams for it.
+pub async fn include(ex: &mut Exchange<'_>, uri: &[u8]) -> Result<(Body, Attempts), Stop> {
+    let (mut child, body) = subrequest(ex, uri).await?;
+    if child.plan.core.log_subrequest {
+        access_log::write(&child);
+    }
+    Ok((body, std::mem::take(&mut child.upstream)))
+}
+
+/// Runs a request to another location of the same server to the head of its answer.
+async fn subrequest<'c>(ex: &mut Exchange<'c>, uri: &[u8]) -> Result<(Box<Exchange<'c>>, Body), Stop> {
     let made = ex.visit.subrequests.get();
     if ex.depth >= MAX_SUBREQUESTS || made >= MAX_SUBREQUESTS {
         let shown = String::from_utf8_lossy(uri);
@@ -373,9 +395,5 @@ pub async fn ask<'c>(ex: &mut Exchange<'c>, uri: &[u8]) -> Result<Box<Exchange<'
     let answer = future.await;
     ex.visit.subrequests.set(made);
     let Some(body) = answer else { return Err(Stop::Gone) };
-    body.discard(&mut child).await;
-    if child.plan.core.log_subrequest {
-        access_log::write(&child);
-    }
-    Ok(child)
+    Ok((child, body))
 }

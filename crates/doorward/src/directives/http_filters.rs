@@ -26,10 +26,6 @@ pub(super) static ROWS: &[Row] = &[
     row("charset_types", HSL, &[Many(&Text("mime-type"))], NOT_BUILT),
     row("override_charset", HSL.or(IF_IN_LOCATION), &[Flag], NOT_BUILT),
     row("source_charset", HSL.or(IF_IN_LOCATION), &[Text("charset")], NOT_BUILT),
-    // ngx_http_addition_filter_module
-    row("add_after_body", HSL, &[Text("uri")], NOT_BUILT),
-    row("add_before_body", HSL, &[Text("uri")], NOT_BUILT),
-    row("addition_types", HSL, &[Many(&Text("mime-type"))], NOT_BUILT),
     // ngx_http_sub_filter_module
     row("sub_filter", HSL, &[Text("string"), Text("replacement")], NOT_BUILT),
     row("sub_filter_last_modified", HSL, &[Flag], NOT_BUILT),

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod access_log;
+pub mod addition;
 pub mod auth_basic;
 pub mod auth_request;
 pub mod autoindex;
@@ -72,6 +73,7 @@ pub static MODULES: &[&Module] = &[
     &stub_status::MODULE,
     &headers::MODULE,
     &userid::MODULE,
+    &addition::MODULE,
     &access_log::MODULE,
 ];
 
