@@ -121,6 +121,8 @@ async fn stream(
             Ok(true) => {}
             Ok(false) if framing == Framing::Chunked => last_chunk(ex, body, &mut piece),
             Ok(false) => {}
+            // Nothing was sent yet of what turns out to be no answer.
+            Err(Truncated) if !out.is_empty() && is_broken(body) => break Err(Truncated),
             Err(Truncated) => {
                 // What was read already is the client's; the end is missing, and it must see that.
                 let _ = send(ex, out, &piece, payload).await;
@@ -215,6 +217,10 @@ fn last_chunk(ex: &Exchange<'_>, body: &Body, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+fn is_broken(body: &Body) -> bool {
+    matches!(body, Body::Upstream(upstream) if upstream.is_broken())
+}
+
 /// How far a body is read ahead of a client that is slow to take it.
 fn reads_ahead(body: &Body) -> Option<Limits> {
     match body {
@@ -292,7 +298,7 @@ fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Framing {
     out.extend_from_slice(b"HTTP/1.1 ");
     status_line(status, response.status_line.of(&response.fields.bytes), out);
     append_server(ex, out);
-    if response.fields.get(Name::Date).is_none() {
+    if response.fields.get(Name::Date).is_none() && !response.no_date {
         out.extend_from_slice(b"Date: ");
         out.extend_from_slice(&visit.worker.date());
         out.extend_from_slice(b"\r\n");
@@ -357,6 +363,9 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 fn append_server(ex: &Exchange<'_>, out: &mut Vec<u8>) {
     if let Some(server) = ex.response.fields.get(Name::Server) {
         return field(out, b"Server", server);
+    }
+    if ex.response.no_server {
+        return;
     }
     match &ex.plan.core.server_tokens {
         ServerTokens::On | ServerTokens::Build => field(out, b"Server", product::NAME_AND_VERSION.as_bytes()),

@@ -142,6 +142,10 @@ pub struct Head {
     pub trailers: bool,
     /// Whether `add_trailer` has something to say behind the body, which then is sent in chunks.
     pub adds_trailers: bool,
+    /// Whether there is no `Date`, since the upstream's is passed on and it sent none.
+    pub no_date: bool,
+    /// The same for `Server`.
+    pub no_server: bool,
 }
 
 /// What a regular expression captured.

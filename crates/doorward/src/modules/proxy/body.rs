@@ -57,6 +57,8 @@ pub struct UpstreamBody {
     /// Bytes read and not decoded.
     raw: Vec<u8>,
     done: bool,
+    /// The framing is wrong.
+    broken: bool,
     pace: Pace,
 }
 
@@ -126,6 +128,7 @@ impl UpstreamBody {
             decoder,
             raw,
             done: false,
+            broken: false,
             pace,
         }
     }
@@ -158,6 +161,11 @@ impl UpstreamBody {
     /// How far it may be read ahead of the client; `None` where it is not.
     pub fn reads_ahead(&self) -> Option<Limits> {
         self.pace.ahead.filter(|_| !self.done)
+    }
+
+    /// Whether the framing was found to be wrong.
+    pub fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Whether everything was handed out.
@@ -247,6 +255,7 @@ impl UpstreamBody {
                         Level::Error,
                         format_args!("upstream sent invalid chunked response while reading upstream"),
                     );
+                    self.broken = true;
                     self.close(ex);
                     return Err(Truncated);
                 }

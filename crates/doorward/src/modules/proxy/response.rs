@@ -128,6 +128,9 @@ impl Proxy {
             ex.upstream.next_handler();
             return Err(stop);
         }
+        // Who passes the upstream's own on does not want this server's in their place.
+        ex.response.no_date = !self.hidden.hides(Name::Date, b"");
+        ex.response.no_server = !self.hidden.hides(Name::Server, b"");
         Ok(match &self.cache {
             Some(cache) => cache.admit(ex, head, body),
             None => Body::Upstream(body),
