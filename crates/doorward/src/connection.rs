@@ -54,6 +54,10 @@ pub async fn serve(client: &Client, service: &Rc<Service>, worker: &Rc<Worker>) 
         }
         // What an active request needs lives in a box of its own: an idle connection is small.
         let after = Box::pin(request(client, service, worker)).await;
+        if !matches!(after, After::KeepAlive { .. }) {
+            // When the client sees the end of the connection, its request has been logged, as with nginx.
+            worker.log_lines.flush();
+        }
         match after {
             After::KeepAlive { timeout, least } if least > 0 || !service.is_retired() => {
                 (wait, certain) = (timeout, least.min(timeout));

@@ -80,10 +80,11 @@ fn declare<T: Any + Send + Sync>(
         && old.key != key_text
     {
         let before = &old.key;
-        return Err(Diagnostic::at(
-            node.span,
-            format!("{directive} \"{name}\" uses the \"{key_text}\" key while previously it used the \"{before}\" key"),
-        )
+        // nginx calls one of the two by its zone's directive, the other by its limit's.
+        let limit = if directive == "limit_req_zone" { "limit_req" } else { &directive };
+        return Err(Diagnostic::nowhere(format!(
+            "{limit} \"{name}\" uses the \"{key_text}\" key while previously it used the \"{before}\" key"
+        ))
         .instead("give the zone another name"));
     }
     let shared = cx.zones.get_or_replace(
