@@ -196,6 +196,7 @@ impl Proxy {
             }
             ex.response.content_length = None;
             ex.response.last_modified = None;
+            ex.response.status_line = wire::Range::default();
             return Some(Stop::Status(status));
         }
         None
@@ -224,6 +225,7 @@ impl Proxy {
         ex.response.content_length = None;
         ex.response.last_modified = None;
         ex.response.status = 0;
+        ex.response.status_line = wire::Range::default();
     }
     /// Takes the head of an answer as the exchange's own; `bytes` start with it.
     pub(in crate::modules) fn take_head(&self, ex: &mut Exchange<'_>, head: &ResponseHead, bytes: Vec<u8>) {
