@@ -470,6 +470,24 @@ fn a_worker_gives_up_root_and_still_serves_what_only_root_may_read() {
 }
 
 #[test]
+fn a_test_of_the_configuration_leaves_nothing_behind() {
+    let gateway = Gateway::prepare(&format!("daemon off; {}", answers("x")));
+    let test = || gateway.command().args(["-t", "-q"]).output().unwrap();
+    assert!(test().status.success());
+    assert!(test().stderr.is_empty());
+    assert!(!gateway.path("nginx.pid").exists());
+    assert!(gateway.connect().is_err());
+    // A running program and its pid file are left alone, too.
+    let mut gateway = gateway;
+    gateway.child = Some(gateway.command().spawn().unwrap());
+    gateway.wait("it listens", |gateway| gateway.pid_file("nginx.pid").is_some());
+    let pid = gateway.pid_file("nginx.pid");
+    assert!(gateway.command().args(["-t", "-q"]).status().unwrap().success());
+    assert_eq!(gateway.pid_file("nginx.pid"), pid);
+    assert_eq!(gateway.get("/").unwrap(), "x");
+}
+
+#[test]
 fn a_closed_or_broken_error_output_is_no_reason_to_fail() {
     let gateway = Gateway::prepare(&format!("daemon off; nonsense; {}", answers("x")));
     let folder = gateway.folder.path().display();

@@ -67,3 +67,23 @@ fn give(path: &Path, owner: Uid, mode: u32) -> Result<(), (&'static str, io::Err
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_are_given_to_files_and_folders_but_not_to_devices_and_the_like() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, socket) = (folder.path().join("file"), folder.path().join("socket"));
+        std::fs::write(&file, "").unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let owner = Uid::from_raw(std::fs::metadata(&file).unwrap().uid());
+        for path in [&file, &socket] {
+            std::fs::set_permissions(path, Permissions::from_mode(0o044)).unwrap();
+            give(path, owner, 0o600).unwrap();
+        }
+        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o644);
+        assert_eq!(std::fs::metadata(&socket).unwrap().mode() & 0o777, 0o044);
+    }
+}

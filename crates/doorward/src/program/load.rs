@@ -11,6 +11,7 @@ use net::process::{Pid, Signal};
 
 use super::flags::{Flags, Order};
 use super::folders;
+use super::pid_file::PidFile;
 use super::record::Record;
 use super::say::{Complaints, say};
 use super::serve;
@@ -189,7 +190,10 @@ fn opens(config: &Config) -> bool {
         complaints.say(Level::Emerg, sentence);
         return false;
     }
-    folders::make(config, &complaints) && sockets::test(config, &complaints)
+    if !folders::make(config, &complaints) || !sockets::test(config, &complaints) {
+        return false;
+    }
+    PidFile::test(&config.main.pid).map_err(|sentence| complaints.say(Level::Emerg, &sentence)).is_ok()
 }
 
 fn print_sources(sources: &Sources) {
@@ -217,6 +221,7 @@ pub fn send_signal(flags: &Flags, order: Order) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let complaints = Complaints { log: &loaded.config.error_log, aloud: true };
+    complaints.say(Level::Notice, "signal process started");
     let path = &loaded.config.main.pid;
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

@@ -29,6 +29,17 @@ impl PidFile {
         Ok(PidFile { path: path.to_owned(), is_old: false })
     }
 
+    /// Whether it could be written (`-t`); an empty one is not left behind, for it would mislead.
+    pub fn test(path: &Path) -> Result<(), String> {
+        let is_new = !path.exists();
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(path);
+        opened.map_err(|error| format!("open() \"{}\" failed {}", path.display(), system_error(&error)))?;
+        if is_new {
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(())
+    }
+
     /// Another name for the time of an upgrade: `.oldbin`.
     pub fn make_old(&mut self) -> std::io::Result<()> {
         std::fs::rename(&self.path, self.old_name())?;

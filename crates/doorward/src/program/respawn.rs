@@ -40,3 +40,25 @@ impl Brake {
         self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_while_processes_end_at_once_and_only_then() {
+        let mut brake = Brake::default();
+        assert!(brake.is_off());
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            brake.started();
+            brake.ended();
+            pauses.push(brake.left());
+            assert!(!brake.is_off());
+        }
+        assert!(pauses.is_sorted() && pauses[7] > Duration::from_secs(4), "{pauses:?}");
+        brake.started = Instant::now().checked_sub(LIFE);
+        brake.ended();
+        assert!(brake.is_off());
+    }
+}
