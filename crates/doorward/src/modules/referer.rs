@@ -96,7 +96,7 @@ impl Referers {
         if (valid.none || valid.blocked) && valid.hosts.is_empty() {
             let sentence = "the \"none\" or \"blocked\" referers are specified in the \"valid_referers\" \
                             directive without any valid referer";
-            return Err(Diagnostic { span: words.first().map(|w| w.span), ..Diagnostic::nowhere(sentence) });
+            return Err(Diagnostic::nowhere(sentence));
         }
         Ok(valid)
     }

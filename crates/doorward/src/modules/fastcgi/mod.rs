@@ -217,6 +217,11 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     show.extend(own.into_iter().filter(|name| !hide.iter().any(|hidden| hidden.eq_ignore_ascii_case(name))));
     hide.push(b"Status".to_vec());
     let answers = Proxy::for_answers(settings.settle(), Hidden::new(&hide, &show), cx)?;
-    plan.content = Content::FastCgi(Box::new(FastCgi { values, pass, params: lists.params, answers }));
+    let mut params = lists.params;
+    if !params.iter().any(|param| param.name.eq_ignore_ascii_case(b"HTTP_HOST")) {
+        let value = Template::of(b"$host$is_request_port$request_port", None, &mut cx.variables)?;
+        params.push(Param { name: b"HTTP_HOST".to_vec(), value, if_not_empty: false });
+    }
+    plan.content = Content::FastCgi(Box::new(FastCgi { values, pass, params, answers }));
     Ok(())
 }

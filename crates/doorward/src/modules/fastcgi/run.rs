@@ -391,15 +391,16 @@ pub(super) fn take_records(
 fn set_status(head: &mut ResponseHead, bytes: &[u8]) -> Result<(), ()> {
     // Frames are the records' business.
     head.chunked = false;
-    (head.status, head.reason) = (200, Range::default());
-    if let Some(field) = head.field(Name::Status) {
+    (head.status, head.status_line) = (200, Range::default());
+    if let Some(field) = head.field(Name::Status).copied() {
         let (start, end) = (field.value.start as usize, field.value.end as usize);
         let digits = bytes.get(start..end.min(start + 3)).and_then(|digits| str::from_utf8(digits).ok());
         let status =
             digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse().ok());
         head.status = status.filter(|status| *status >= 100).ok_or(())?;
-        if end > start + 4 {
-            head.reason = Range::new(start + 4, end);
+        // A bare code leaves the words to this server.
+        if end - start > 3 {
+            head.status_line = field.value;
         }
     } else if head.field(Name::Location).is_some() {
         head.status = 302;

@@ -4,7 +4,7 @@ use super::{Program, Rewrite, Step, Then};
 use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::log::Level;
-use crate::modules::static_files::{media_type, set_content_type};
+use crate::modules::static_files::set_type_of_path;
 use crate::run::Stop;
 use crate::variables::Template;
 
@@ -151,6 +151,6 @@ fn answer(ex: &mut Exchange<'_>, status: u16, text: Option<&Template>) -> Stop {
         return Stop::Status(status);
     }
     ex.response.content_length = Some(value.len() as u64);
-    set_content_type(ex, media_type(ex));
+    set_type_of_path(ex);
     Stop::Done(if value.is_empty() { Body::Empty } else { Body::Bytes(value) })
 }

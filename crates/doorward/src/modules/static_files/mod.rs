@@ -10,7 +10,7 @@ use std::sync::Arc;
 use conf::Arg::{Many, Text};
 use wire::h1::Method;
 
-pub use path::{check_alias, map_to_path, media_type, refusal, root, set_content_type};
+pub use path::{check_alias, map_to_path, refusal, root, set_content_type, set_type_of_path};
 pub use symlinks::{MODULE as SYMLINKS, Symlinks, metadata, open_file};
 
 use crate::body::{Body, FilePart};
@@ -137,7 +137,7 @@ fn file(ex: &mut Exchange<'_>) -> Result<Body, Stop> {
         let etag = format!("\"{:x}-{length:x}\"", metadata.mtime());
         ex.response.fields.set("ETag", etag.as_bytes());
     }
-    set_content_type(ex, media_type(ex));
+    set_type_of_path(ex);
     if length == 0 {
         return Ok(Body::Empty);
     }

@@ -61,7 +61,7 @@ pub fn refusal(error: &io::Error) -> (u16, Level) {
 }
 
 /// The media type of the exchange's path.
-pub fn media_type<'c>(ex: &Exchange<'c>) -> &'c [u8] {
+fn media_type<'c>(ex: &Exchange<'c>) -> &'c [u8] {
     let extension = wire::uri::extension(&ex.uri);
     let core = &ex.plan.core;
     let found = if extension.is_empty() {
@@ -72,6 +72,13 @@ pub fn media_type<'c>(ex: &Exchange<'c>) -> &'c [u8] {
         core.types.get(extension)
     };
     found.unwrap_or(&core.default_type)
+}
+
+/// Sets `Content-Type` by the path's extension, unless `X-Accel-Redirect` brought one along.
+pub fn set_type_of_path(ex: &mut Exchange<'_>) {
+    if ex.response.fields.get(wire::Name::ContentType).is_none() {
+        set_content_type(ex, media_type(ex));
+    }
 }
 
 /// Sets `Content-Type`, unless the type is empty.
