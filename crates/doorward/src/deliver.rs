@@ -93,10 +93,9 @@ async fn stream(
             && part.length > SENDFILE_LEAST
             && framing != Framing::Chunked
             && rate.per_second == 0
+            && let Some(result) = sendfile(ex, out, part).await
         {
-            if let Some(result) = sendfile(ex, out, part).await {
-                break result;
-            }
+            break result;
         }
         let most = rate.next_piece(PIECE);
         let more = match ahead.as_deref_mut().filter(|ahead| !ahead.is_passed()) {

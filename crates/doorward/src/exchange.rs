@@ -134,6 +134,8 @@ pub struct Head {
     pub last_modified: Option<i64>,
     /// Whether ranges of it may be asked for.
     pub allow_ranges: bool,
+    /// Whether the client's conditions are not for this server to judge: an upstream's answer that is not cached.
+    pub disable_not_modified: bool,
     /// Whether only one range of it may be asked for at a time.
     pub single_range: bool,
     /// Whether the body may not be buffered (`X-Accel-Buffering: no`, `proxy_buffering off`).

@@ -3,7 +3,7 @@
 use conf::Arg::{Choice, Flag, Many, Number, Offset, Optional, Size, Text, Time};
 
 use super::contexts::{HS, HSL, HTTP, IF_IN_LOCATION, LIMIT_EXCEPT, LOCATION, MAIN, SERVER, SL};
-use super::verdict::{NO_THREADS, NOT_BUILT, OLD_BROWSERS, OWN_FILES, OWN_HASHES, OWN_MEMORY, OWN_WRITES};
+use super::verdict::{NO_POST_ACTION, NO_THREADS, NOT_BUILT, OWN_FILES, OWN_HASHES, OWN_MEMORY, OWN_WRITES};
 use super::{Row, block, free, row};
 
 pub(super) static ROWS: &[Row] = &[
@@ -68,15 +68,13 @@ pub(super) static ROWS: &[Row] = &[
     row("max_headers", HS, &[Number], NOT_BUILT),
     row("max_ranges", HSL, &[Number], NOT_BUILT),
     row("merge_slashes", HS, &[Flag], NOT_BUILT),
-    row("msie_padding", HSL, &[Flag], OLD_BROWSERS),
-    row("msie_refresh", HSL, &[Flag], OLD_BROWSERS),
     row("open_file_cache", HSL, &[Text("off | max=N"), Optional(&Text("inactive=time"))], OWN_FILES),
     row("open_file_cache_errors", HSL, &[Flag], OWN_FILES),
     row("open_file_cache_events", HSL, &[Flag], OWN_FILES),
     row("open_file_cache_min_uses", HSL, &[Number], OWN_FILES),
     row("open_file_cache_valid", HSL, &[Time], OWN_FILES),
     row("port_in_redirect", HSL, &[Flag], NOT_BUILT),
-    row("post_action", HSL.or(IF_IN_LOCATION), &[Text("value")], NOT_BUILT),
+    row("post_action", HSL.or(IF_IN_LOCATION), &[Text("value")], NO_POST_ACTION),
     row("postpone_output", HSL, &[Size], OWN_WRITES),
     row("read_ahead", HSL, &[Size], OWN_FILES),
     row("recursive_error_pages", HSL, &[Flag], NOT_BUILT),
@@ -125,11 +123,5 @@ pub(super) static ROWS: &[Row] = &[
         HTTP,
         &[Text("name"), Optional(&Text("escape=default|json|none")), Many(&Text("string"))],
         NOT_BUILT,
-    ),
-    row(
-        "open_log_file_cache",
-        HSL,
-        &[Text("max"), Optional(&Text("inactive")), Optional(&Text("min_uses")), Optional(&Text("valid"))],
-        OWN_FILES,
     ),
 ];

@@ -35,11 +35,14 @@ pub(super) const NO_TEMPORARY: Verdict = NoEffect("Doorward writes no temporary 
 pub(super) const ONE_REQUEST: Verdict = NoEffect("a connection to a FastCGI server serves one request");
 pub(super) const READ_FIRST: Verdict =
     NoEffect("the body of a request is read before it is passed to a FastCGI server");
-pub(super) const OLD_BROWSERS: Verdict = NoEffect("the browsers that needed it are gone");
 pub(super) const NO_FINITE_FIELD: Verdict =
     NoEffect("the cipher suites with finite-field Diffie-Hellman are not offered, so no parameters are used");
 pub(super) const OBSOLETE: Verdict = NoEffect("it is obsolete and without effect in nginx, too");
 
+pub(super) const NO_POST_ACTION: Verdict = refused(
+    "a request ends with its response here",
+    "send a copy of the request with mirror, or read what was answered from the access log",
+);
 pub(super) const NO_STREAM: Verdict = refused(
     "Doorward is a gateway for HTTP",
     "leave plain TCP and UDP to nginx: move the block to its configuration",

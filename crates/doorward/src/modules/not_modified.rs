@@ -16,7 +16,7 @@ struct Conditions<'c> {
 
 /// Makes a 304 of a 200 that the client has already; an error is the status to answer with instead (412).
 pub fn apply(ex: &mut Exchange<'_>) -> Result<(), u16> {
-    if ex.response.status != 200 || !ex.is_main() {
+    if ex.response.status != 200 || !ex.is_main() || ex.response.disable_not_modified {
         return Ok(());
     }
     let Some(conditions) = conditions(ex) else { return Ok(()) };

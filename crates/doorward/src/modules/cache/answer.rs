@@ -149,9 +149,11 @@ impl Cache {
     }
 }
 
-/// Lets the range filter work on an answer whose server offers ranges: the whole of it is here, or on its way.
+/// Lets the filters for conditions and, where its server offers ranges, for ranges work on an answer: the whole of it is
+/// here, or on its way.
 pub fn offer_ranges(ex: &mut Exchange<'_>, on_its_way: bool) {
-    if ex.response.fields.upstream_value(Name::AcceptRanges).is_some() {
+    ex.response.disable_not_modified = false;
+    if ex.response.allow_ranges || ex.response.fields.upstream_value(Name::AcceptRanges).is_some() {
         ex.response.fields.hide_known(Name::AcceptRanges);
         ex.response.allow_ranges = true;
         ex.response.single_range = on_its_way;

@@ -236,6 +236,12 @@ impl Proxy {
         response.content_length = head.content_length;
         response.last_modified = None;
         response.fields.hide_where(|id, name| self.hidden.hides(id, name));
+        response.disable_not_modified = true;
+        if self.values.force_ranges {
+            response.fields.hide_known(Name::AcceptRanges);
+            response.allow_ranges = true;
+            response.single_range = true;
+        }
         if let Some(time) = response.fields.get(Name::LastModified).and_then(wire::date::parse) {
             response.last_modified = i64::try_from(time).ok();
         }

@@ -29,9 +29,7 @@ impl Files {
             match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
                 Errno::ENOENT if folder_seen => {}
                 Errno::ENOENT => {
-                    if let Err(stop) = check_folder(ex, &folder, &path) {
-                        return Err(stop);
-                    }
+                    check_folder(ex, &folder, &path)?;
                     folder_seen = true;
                 }
                 Errno::ELOOP | Errno::EMLINK => return Err(Stop::Status(403)),
