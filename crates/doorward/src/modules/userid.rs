@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use conf::Arg::{Choice, Number, Optional, Text};
-use conf::{Diagnostic, once};
+use conf::once;
 use wire::Name;
 
 use crate::exchange::Exchange;
@@ -57,7 +57,7 @@ pub static MODULE: Module = Module {
                 [mark] if mark.is_ascii_alphanumeric() || *mark == b'=' => Some(*mark),
                 _ => {
                     let sentence = "value must be \"off\" or a single letter, digit or \"=\"";
-                    return Err(Diagnostic::at(n.word(0)?.span, sentence.to_owned()));
+                    return Err(n.complaint(sentence));
                 }
             };
             once(&mut c.mark, mark, n)

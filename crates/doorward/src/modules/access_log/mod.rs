@@ -133,7 +133,10 @@ fn log_format(_: &mut LogSettings, cx: &mut Compiler, node: &Node) -> Result<(),
 fn access_log(settings: &mut LogSettings, cx: &mut Compiler, node: &Node) -> Result<(), Diagnostic> {
     if node.bytes(0) == b"off" {
         settings.off = true;
-        return Ok(());
+        return match node.args.get(1) {
+            None => Ok(()),
+            Some(word) => Err(Diagnostic::at(word.span, format!("invalid parameter \"{}\"", word.lossy()))),
+        };
     }
     let word = node.word(0)?;
     let target = if let Some(parameters) = word.text.strip_prefix(b"syslog:") {
