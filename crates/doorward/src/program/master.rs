@@ -26,6 +26,9 @@ use crate::zone::Zones;
 /// After a fast end was asked for, the worker process is killed when so much time is over (nginx's).
 const PATIENCE: Duration = Duration::from_millis(1000);
 
+/// A worker process that does not take what it is told for so long is replaced.
+const HEARING: Duration = Duration::from_secs(5);
+
 /// The master process.
 pub struct Master {
     flags: Flags,
@@ -156,6 +159,8 @@ impl Master {
     /// Splits off a worker process: `None` as its id in the new process. A failure is tried again after a while.
     fn fork(&mut self) -> Option<(Option<Pid>, UnixStream)> {
         let forked = handoff::pair().and_then(|(ours, theirs)| {
+            // A worker process that is stopped must not stop its master.
+            ours.set_write_timeout(Some(HEARING))?;
             let pid = process::fork()?;
             Ok((pid, if pid.is_some() { ours } else { theirs }))
         });
