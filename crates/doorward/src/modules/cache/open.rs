@@ -39,8 +39,7 @@ impl Cache {
             // It is known already what is asked for, and why.
             return Ok(Opened::Ask);
         }
-        ex.cache.status = None;
-        ex.cache.open = None;
+        ex.cache.leave();
         if !self.takes(ex.method) {
             return Ok(Opened::Ask);
         }

@@ -65,6 +65,12 @@ pub struct State<'c> {
 }
 
 impl State<'_> {
+    /// Forgets what another location had to do with a cache.
+    pub fn leave(&mut self) {
+        self.status = None;
+        self.open = None;
+    }
+
     /// Whether the answer may be stored, so that the server is asked for the whole of it, and asked to the end.
     pub fn fills(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.cacheable)

@@ -42,7 +42,10 @@ impl Proxy {
             Failed::Error { .. } => Failure::Error,
             Failed::Timeout => Failure::Timeout,
             Failed::Invalid => Failure::Invalid,
-            Failed::Status(_) | Failed::Request(_) | Failed::ClientGone => return None,
+            Failed::Status(_) | Failed::Request(_) | Failed::ClientGone => {
+                ex.cache.open = None;
+                return None;
+            }
         };
         let (entry, body) = cache.despite(ex, failure, status)?;
         Some(self.take_stored(ex, &entry, body))

@@ -102,6 +102,7 @@ impl Proxy {
             self.take_head(ex, head, bytes);
         }
         if head.upgrade && ex.request_field(Name::Upgrade).is_some() {
+            ex.cache.open = None;
             return self.switch(ex, connection, lease, raw);
         }
         let received = (head_len + raw.len()) as u64;
@@ -124,6 +125,7 @@ impl Proxy {
             if let (Some(cache), Stop::Status(_)) = (&self.cache, &stop) {
                 cache.intercepted(ex, head);
             }
+            ex.cache.open = None;
             body.discard(ex).await;
             ex.upstream.next_handler();
             return Err(stop);

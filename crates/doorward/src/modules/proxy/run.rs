@@ -30,10 +30,13 @@ impl Proxy {
         }
         ex.upstream.passed_to = Some(fixed.clone());
         let upstream = fixed.group.upstream(visit.config);
-        if let Some(cache) = &self.cache
-            && let Some(body) = self.stored(cache, ex, &fixed).await?
-        {
-            return Ok(body);
+        match &self.cache {
+            Some(cache) => {
+                if let Some(body) = self.stored(cache, ex, &fixed).await? {
+                    return Ok(body);
+                }
+            }
+            None => ex.cache.leave(),
         }
         let question = self.question(ex, &fixed, upstream, streamed);
         let result = self.ask(ex, &fixed.group, &question).await;
