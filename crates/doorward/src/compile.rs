@@ -51,6 +51,8 @@ pub struct Compiler {
     pub caches: Vec<crate::modules::cache::CachePath>,
     /// Whether some location has stored answers updated in the background.
     pub background_updates: bool,
+    /// DNS servers that the configuration names.
+    pub resolvers: Vec<net::names::Servers>,
     /// Counts the locations that pass requests on, to tell their idle connections apart.
     pub locations_with_upstreams: usize,
     /// Named locations of the server being finished.
@@ -123,6 +125,7 @@ pub fn compile(
         folders: Vec::new(),
         caches: Vec::new(),
         background_updates: false,
+        resolvers: Vec::new(),
         locations_with_upstreams: 0,
         named: HashMap::new(),
         files,
@@ -182,6 +185,7 @@ impl Compiler {
             listeners,
             upstreams,
             folders: self.folders,
+            resolvers: self.resolvers,
             caches: self.caches,
             background_updates: self.background_updates,
             log_failure: self.logs.failure().map(|(path, error)| {

@@ -32,6 +32,8 @@ pub struct Config {
     pub keeps_stderr: bool,
     /// Folders that are made at the start.
     pub folders: Vec<PathBuf>,
+    /// DNS servers, as `resolver` directives name them.
+    pub resolvers: Vec<net::names::Servers>,
     /// Caches, with the bounds of each.
     pub caches: Vec<crate::modules::cache::CachePath>,
     /// Whether some location has stored answers updated in the background.

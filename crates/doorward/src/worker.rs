@@ -67,6 +67,8 @@ pub struct Service {
     pub config: Arc<Config>,
     /// Idle connections to each upstream.
     pub pools: Vec<RefCell<Pool<PoolKey>>>,
+    /// Names found by each `resolver`; made when one is first asked.
+    pub names: Vec<tokio::sync::OnceCell<net::Names>>,
     /// Its time in force.
     pub tenure: Arc<Tenure>,
 }
@@ -127,7 +129,8 @@ impl Service {
                 timeout: u.keep_alive.timeout,
             }))
         };
-        Service { pools: config.upstreams.iter().map(pool).collect(), config, tenure }
+        let names = config.resolvers.iter().map(|_| tokio::sync::OnceCell::new()).collect();
+        Service { pools: config.upstreams.iter().map(pool).collect(), names, config, tenure }
     }
 
     /// Whether connections should end as soon as they are idle.

@@ -20,6 +20,7 @@ pub mod random_index;
 pub mod range;
 pub mod realip;
 pub mod referer;
+pub mod resolver;
 pub mod rewrite;
 pub mod secure_link;
 pub mod split_clients;
@@ -55,6 +56,7 @@ pub static MODULES: &[&Module] = &[
     &auth_basic::MODULE,
     &auth_request::MODULE,
     &try_files::MODULE,
+    &resolver::MODULE,
     &upstream::MODULE,
     &upstream::SERVERS,
     &proxy::MODULE,

@@ -28,6 +28,7 @@ use crate::{directives, settings};
 
 use crate::compile::{Compiler, LocationKind};
 use crate::modules::core::Children;
+use crate::modules::resolver::{Resolver, ResolverSettings};
 
 settings! {
     /// How requests are passed on.
@@ -162,6 +163,8 @@ pub struct Proxy {
     pub rewrites: rewrites::Rewrites,
     /// The prefix that a path in `proxy_pass` takes the place of.
     pub location: Vec<u8>,
+    /// Where names are looked up.
+    pub resolver: Resolver,
     /// How far an answer is read ahead of its client.
     pub ahead: Limits,
     /// Tells the idle connections of this location from others'.
@@ -179,6 +182,7 @@ impl Proxy {
             hidden,
             rewrites: rewrites::Rewrites::default(),
             location: Vec::new(),
+            resolver: ResolverSettings::default().settle(),
             ahead: Limits { memory: 32 << 10, file: 0, folder: 0 },
             location_key: 0,
         })
@@ -376,10 +380,21 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     );
     let rewrites = lists.rewrites.settle(&destination, &location);
     let ahead = ahead(cx, scope, &values);
+    let resolver = scope.get_mut::<ResolverSettings>().settle();
     cx.locations_with_upstreams += 1;
     let location_key = cx.locations_with_upstreams;
-    let proxy =
-        Proxy { values, destination, request, cache, hidden, rewrites, location, ahead, location_key };
+    let proxy = Proxy {
+        values,
+        destination,
+        request,
+        cache,
+        hidden,
+        rewrites,
+        location,
+        resolver,
+        ahead,
+        location_key,
+    };
     plan.content = Content::Proxy(Box::new(proxy));
     Ok(())
 }

@@ -1,15 +1,18 @@
 //! Where `proxy_pass` leads: a server or group known from the start, or one that variables name.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use conf::{Diagnostic, Node, Span};
-use net::Address;
+use net::{Address, Names};
 
 use super::Proxy;
+use crate::client::Interrupted;
 use crate::compile::Compiler;
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::log::Level;
+use crate::modules::resolver::Resolver;
 use crate::modules::upstream::{Scheme, Target, Upstream};
 use crate::run::Stop;
 use crate::variables::Template;
@@ -98,13 +101,15 @@ impl Proxy {
     pub(super) async fn resolve(&self, ex: &Exchange<'_>) -> Result<Arc<Fixed>, Stop> {
         match &self.destination {
             Destination::Fixed(fixed) => Ok(fixed.clone()),
-            Destination::Variable(template) => named(ex, &template.eval(ex)).await.map(Arc::new),
+            Destination::Variable(template) => {
+                named(ex, &template.eval(ex), &self.resolver).await.map(Arc::new)
+            }
         }
     }
 }
 
 /// What a URL made of variables leads to: a group of that name, or an address.
-async fn named(ex: &Exchange<'_>, url: &[u8]) -> Result<Fixed, Stop> {
+async fn named(ex: &Exchange<'_>, url: &[u8], resolver: &Resolver) -> Result<Fixed, Stop> {
     let shown = String::from_utf8_lossy(url);
     let Some((scheme, rest)) = Scheme::split(url) else {
         ex.log(Level::Error, format_args!("invalid URL prefix in \"{shown}\""));
@@ -129,8 +134,9 @@ async fn named(ex: &Exchange<'_>, url: &[u8]) -> Result<Fixed, Stop> {
         (Some(listed), _) => Group::Listed(listed),
         (None, Some(address)) => own(vec![address]),
         (None, None) => {
-            ex.log(Level::Error, format_args!("no resolver defined to resolve {}", target.host));
-            return Err(Stop::Status(502));
+            let port = target.port.unwrap_or(scheme.port());
+            let found = look_up(ex, &target.host, resolver).await?;
+            own(found.into_iter().map(|ip| Address::Inet((ip, port).into())).collect())
         }
     };
     Ok(Fixed {
@@ -142,6 +148,43 @@ async fn named(ex: &Exchange<'_>, url: &[u8]) -> Result<Fixed, Stop> {
         url: Vec::new(),
         span: Span::default(),
     })
+}
+
+/// The addresses of a name that only this request made known.
+async fn look_up(ex: &Exchange<'_>, host: &str, resolver: &Resolver) -> Result<Vec<IpAddr>, Stop> {
+    let service = ex.visit.service;
+    let servers =
+        resolver.servers.and_then(|at| Some((ex.visit.config.resolvers.get(at)?, service.names.get(at)?)));
+    let Some((servers, cell)) = servers else {
+        ex.log(Level::Error, format_args!("no resolver defined to resolve {host}"));
+        return Err(Stop::Status(502));
+    };
+    let names = match cell.get_or_try_init(async || Names::new(servers)).await {
+        Ok(names) => names,
+        Err(error) => {
+            ex.log(Level::Crit, format_args!("{host} could not be resolved ({error})"));
+            return Err(Stop::Status(502));
+        }
+    };
+    let watch = ex.is_main();
+    match ex.visit.client.waiting(resolver.timeout, watch, names.addresses(host)).await {
+        Ok(Ok(mut addresses)) => {
+            // Not every request is to begin with the same server.
+            let [chance] = crate::random::bytes();
+            let length = addresses.len().max(1);
+            addresses.rotate_left(usize::from(chance) % length);
+            Ok(addresses)
+        }
+        Ok(Err(unknown)) => {
+            ex.log(Level::Error, format_args!("{host} could not be resolved ({unknown})"));
+            Err(Stop::Status(502))
+        }
+        Err(Interrupted::Elapsed) => {
+            ex.log(Level::Error, format_args!("{host} could not be resolved (110: Operation timed out)"));
+            Err(Stop::Status(502))
+        }
+        Err(Interrupted::ClientGone) => Err(Stop::Gone),
+    }
 }
 
 fn own(addresses: Vec<Address>) -> Group {
