@@ -135,7 +135,7 @@ fn tell(threads: &[UnboundedSender<Order>], order: impl Fn() -> Order) {
 /// What one of `count` threads accepts from: sockets that there is one of are shared, of several each has its own.
 ///
 /// A shared socket wakes every idle thread for a connection that one of them gets. Measured with two threads, that is one
-/// more empty `accept4` in ten, no less throughput than with `reuseport`, and as even a share of connections.
+/// more empty `accept4` in ten, no less throughput than with `reuseport`, and shares of connections nearly as even.
 fn sockets_of(number: usize, count: usize, config: &Config, sockets: &Sockets) -> Vec<(usize, Arc<OwnedFd>)> {
     let mut mine = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
