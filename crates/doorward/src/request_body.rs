@@ -23,8 +23,6 @@ pub struct RequestBody {
     pub expects_continue: bool,
     /// Where what was read is kept.
     pub kept: Kept,
-    /// Whether somebody reads it as it comes, so that nothing is kept.
-    pub streamed: bool,
 }
 
 /// A body that was read.

@@ -42,9 +42,9 @@ pub static MODULE: Module = Module {
     plan: |_, scope, plan| {
         let settings = scope.get_mut::<LimitConnSettings>();
         let mut limits = Vec::new();
-        for (name, most) in settings.limits.iter().flatten() {
+        for (name, most, span) in settings.limits.iter().flatten() {
             let zone = settings.zones.iter().find(|zone| zone.name == *name);
-            let zone = zone.cloned().ok_or_else(|| super::unknown_zone(name))?;
+            let zone = zone.cloned().ok_or_else(|| super::unknown_zone(name, *span))?;
             limits.push(Limit { zone, most: *most });
         }
         if !limits.is_empty() {
@@ -62,8 +62,8 @@ pub static MODULE: Module = Module {
 #[derive(Default)]
 struct LimitConnSettings {
     zones: Vec<Arc<Zone<Counts>>>,
-    /// Zone and number of each limit; the zone may be declared further down.
-    limits: Option<Vec<(String, u64)>>,
+    /// Zone, number and place of each limit; the zone may be declared further down.
+    limits: Option<Vec<(String, u64, conf::Span)>>,
     status: Option<u16>,
     level: Option<Level>,
     dry_run: Option<bool>,
@@ -94,7 +94,7 @@ fn zone(settings: &mut LimitConnSettings, cx: &mut Compiler, node: &Node) -> Res
 fn limit(settings: &mut LimitConnSettings, _: &mut Compiler, node: &Node) -> Result<(), Diagnostic> {
     let name = node.word(0)?.lossy().into_owned();
     let limits = settings.limits.get_or_insert_default();
-    if limits.iter().any(|(zone, _)| *zone == name) {
+    if limits.iter().any(|(zone, ..)| *zone == name) {
         return Err(node.duplicate());
     }
     let word = node.word(1)?;
@@ -106,7 +106,7 @@ fn limit(settings: &mut LimitConnSettings, _: &mut Compiler, node: &Node) -> Res
     if most > 65_535 {
         return Err(Diagnostic::at(word.span, "connection limit must be less 65536".to_owned()));
     }
-    limits.push((name, most));
+    limits.push((name, most, node.span));
     Ok(())
 }
 

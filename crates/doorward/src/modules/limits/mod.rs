@@ -100,9 +100,9 @@ fn without_zone(node: &Node) -> Diagnostic {
 }
 
 /// The zone that a limit names is nowhere declared.
-fn unknown_zone(name: &str) -> Diagnostic {
-    Diagnostic::nowhere(format!("zero size shared memory zone \"{name}\""))
-        .instead("declare the zone that a limit names in the http block")
+fn unknown_zone(name: &str, span: conf::Span) -> Diagnostic {
+    Diagnostic::at(span, format!("zero size shared memory zone \"{name}\""))
+        .instead("declare the zone in the http block")
 }
 
 impl<T> Zone<T> {

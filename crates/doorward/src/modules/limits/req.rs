@@ -45,7 +45,7 @@ pub static MODULE: Module = Module {
         let mut limits = Vec::new();
         for limit in settings.limits.iter().flatten() {
             let zone = settings.zones.iter().find(|zone| zone.zone.name == limit.zone);
-            let zone = zone.cloned().ok_or_else(|| super::unknown_zone(&limit.zone))?;
+            let zone = zone.cloned().ok_or_else(|| super::unknown_zone(&limit.zone, limit.span))?;
             limits.push(Limit { zone, burst: limit.burst, delay: limit.delay });
         }
         if !limits.is_empty() {
@@ -88,6 +88,7 @@ struct LimitLine {
     zone: String,
     burst: u64,
     delay: u64,
+    span: conf::Span,
 }
 
 impl Settings for LimitReqSettings {
@@ -152,7 +153,7 @@ fn limit(settings: &mut LimitReqSettings, _: &mut Compiler, node: &Node) -> Resu
     if limits.iter().any(|limit| limit.zone == zone) {
         return Err(node.duplicate());
     }
-    limits.push(LimitLine { zone, burst, delay });
+    limits.push(LimitLine { zone, burst, delay, span: node.span });
     Ok(())
 }
 
