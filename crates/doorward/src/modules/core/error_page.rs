@@ -52,16 +52,13 @@ fn error_page(pages: &mut ErrorPages, cx: &mut Compiler, node: &Node) -> Result<
     let mut overwrite = None;
     if let Some(word) = codes.last().filter(|w| w.text.starts_with(b"=")) {
         codes = &codes[..codes.len() - 1];
+        if codes.is_empty() {
+            return Err(invalid(&word.text, word.span));
+        }
         overwrite = Some(match &word.text[1..] {
             b"" => 0,
             digits => number(digits).ok_or_else(|| invalid(&word.text, word.span))?,
         });
-        if codes.is_empty() {
-            return Err(Diagnostic::at(
-                node.span,
-                "invalid number of arguments in \"error_page\" directive".to_owned(),
-            ));
-        }
     }
     let mut template = Template::compile(target, &mut cx.variables)?;
     let mut args = Vec::new();

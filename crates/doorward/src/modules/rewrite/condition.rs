@@ -130,11 +130,16 @@ fn without_parentheses(node: &Node) -> Result<Vec<Word>, Diagnostic> {
     if !first.text.starts_with(b"(") {
         return Err(wrong(first));
     }
+    let whole = first.clone();
     first.text.remove(0);
+    if first.text.is_empty() && words.len() == 1 {
+        return Err(wrong(&whole));
+    }
     let last = words.last_mut().ok_or_else(|| Diagnostic::at(node.span, "invalid condition \"\""))?;
-    if last.text.pop() != Some(b')') {
+    if !last.text.ends_with(b")") {
         return Err(wrong(last));
     }
+    last.text.pop();
     words.retain(|word| !word.text.is_empty() || word.quoted);
     Ok(words)
 }
