@@ -17,7 +17,7 @@ pub struct Client {
     pub deadline: Deadline,
     /// Who is at the other end.
     pub peer: Address,
-    local: OnceCell<Address>,
+    local: OnceCell<Box<Address>>,
     /// Counts connections, as error logs and `$connection` show it.
     pub number: u64,
     /// Requests begun on it.
@@ -64,9 +64,9 @@ impl Client {
         if self.local.get().is_none()
             && let Ok(address) = self.stream.borrow().local_addr()
         {
-            let _ = self.local.set(address);
+            let _ = self.local.set(Box::new(address));
         }
-        self.local.get()
+        self.local.get().map(|address| &**address)
     }
 
     /// What the kernel knows of the connection.

@@ -200,12 +200,16 @@ impl Worker {
     }
 
     /// Serves a connection to its end, or until the time for a graceful end is over.
-    async fn serve(self: Rc<Self>, client: Client, service: Rc<Service>) {
-        let _open = Open::new(&self);
-        // What is cut off here was waiting for a request, or for the end of one.
-        let reset = service.unless_over(pin!(connection::serve(&client, &service, &self))).await;
-        if reset == Some(End::Reset) {
-            client.reset();
+    // A block and no `async fn`, which would store its arguments twice: an idle connection is small.
+    #[expect(clippy::manual_async_fn, reason = "see above")]
+    fn serve(self: Rc<Self>, client: Client, service: Rc<Service>) -> impl Future<Output = ()> {
+        async move {
+            let _open = Open::new(&self);
+            // What is cut off here was waiting for a request, or for the end of one.
+            let reset = service.unless_over(pin!(connection::serve(&client, &service, &self))).await;
+            if reset == Some(End::Reset) {
+                client.reset();
+            }
         }
     }
 
