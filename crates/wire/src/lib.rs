@@ -9,6 +9,7 @@ pub mod field;
 pub mod h1;
 pub mod host;
 pub mod list;
+pub mod proxy_protocol;
 pub mod status;
 pub mod uri;
 
