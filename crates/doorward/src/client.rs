@@ -18,6 +18,8 @@ pub struct Client {
     /// Who is at the other end.
     pub peer: Address,
     local: OnceCell<Box<Address>>,
+    /// What a proxy said of the connection (`listen ... proxy_protocol`).
+    pub proxy: OnceCell<Box<wire::proxy_protocol::Header>>,
     /// Counts connections, as error logs and `$connection` show it.
     pub number: u64,
     /// Requests begun on it.
@@ -50,6 +52,7 @@ impl Client {
             deadline,
             peer,
             local: OnceCell::new(),
+            proxy: OnceCell::new(),
             number,
             requests: Cell::new(0),
             pipelined: Cell::new(false),

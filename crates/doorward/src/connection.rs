@@ -14,9 +14,9 @@ use crate::config::{Config, Hosts, Server};
 use crate::deliver::deliver;
 use crate::exchange::{Exchange, Visit};
 use crate::log::{Level, system_error};
-use crate::modules::access_log;
 use crate::modules::cache;
 use crate::modules::core::{Lingering, body_allowed};
+use crate::modules::{access_log, proxy_protocol};
 use crate::request_body::RequestBody;
 use crate::run::{Stop, give_up, refuse, run};
 use crate::worker::{Counted, Service, Worker};
@@ -48,6 +48,11 @@ pub async fn serve(client: &Client, service: &Rc<Service>, worker: &Rc<Worker>) 
     let first_server = &config.servers[config.listeners[client.listener].hosts.default];
     let mut wait = first_server.core.client_header_timeout;
     let mut certain = wait;
+    if config.listeners[client.listener].proxy_protocol
+        && !Box::pin(proxy_protocol::read(client, &first_server.plan.core.error_log, wait)).await
+    {
+        return End::Closed;
+    }
     loop {
         if client.unread.borrow().is_empty() && !readable(client, service, wait, certain).await {
             break;

@@ -213,7 +213,8 @@ fn parameter(listen: &mut Listen, word: &Word) -> Result<(), Diagnostic> {
             })?);
         }
         ("proxy_protocol", None) => {
-            return Err(Diagnostic::at(word.span, "the PROXY protocol is not built yet in this version"));
+            listen.proxy_protocol = true;
+            tuned = false;
         }
         ("ssl" | "quic" | "http2", None) => {
             let sentence = format!("the \"{name}\" parameter of \"listen\" is not built yet in this version");

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod map;
 pub mod not_modified;
 pub mod proxy;
+pub mod proxy_protocol;
 pub mod random_index;
 pub mod range;
 pub mod realip;
@@ -44,6 +45,7 @@ pub static MODULES: &[&Module] = &[
     &core::ERROR_PAGE,
     &core::TYPES,
     &rewrite::MODULE,
+    &proxy_protocol::MODULE,
     &realip::MODULE,
     &referer::MODULE,
     &secure_link::MODULE,

@@ -116,7 +116,7 @@ impl RealIp {
         let one = |value: Option<&[u8]>| self.forwarded(peer, value.into_iter());
         let found = match &self.source {
             Source::Forwarded => self.forwarded(peer, cidr::values_reversed(ex, wire::Name::XForwardedFor)),
-            Source::ProxyProtocol => None,
+            Source::ProxyProtocol => self.proxied(ex),
             Source::Field(name) => {
                 let visit = ex.visit;
                 let field = visit.head.fields.iter().find(|f| f.is(visit.bytes, name));
@@ -126,6 +126,13 @@ impl RealIp {
         if let Some(address) = found {
             *ex.visit.realip.borrow_mut() = Some(address);
         }
+    }
+
+    /// What the header of the PROXY protocol says, if it comes from somebody trusted.
+    fn proxied(&self, ex: &Exchange<'_>) -> Option<Address> {
+        let client = ex.visit.client;
+        let (from, _) = client.proxy.get()?.ends?;
+        self.from.iter().any(|cidr| cidr.contains(&client.peer)).then(|| from.into())
     }
 
     fn forwarded<'v>(&self, peer: &Address, values: impl Iterator<Item = &'v [u8]>) -> Option<Address> {
