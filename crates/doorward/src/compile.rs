@@ -55,6 +55,8 @@ pub struct Compiler {
     pub resolvers: Vec<net::names::Servers>,
     /// Counts the locations that pass requests on, to tell their idle connections apart.
     pub locations_with_upstreams: usize,
+    /// Whether the server being finished opens tunnels, and so lets CONNECT in.
+    pub allow_connect: bool,
     /// Named locations of the server being finished.
     pub named: HashMap<Vec<u8>, Plan>,
     /// Files that directives read: what is read with them only root may need to read, as a process without its rights
@@ -127,6 +129,7 @@ pub fn compile(
         background_updates: false,
         resolvers: Vec::new(),
         locations_with_upstreams: 0,
+        allow_connect: false,
         named: HashMap::new(),
         files,
     };

@@ -56,6 +56,8 @@ pub struct Server {
     pub plan: Plan,
     /// Named locations.
     pub named: HashMap<Vec<u8>, Plan>,
+    /// Whether it opens tunnels somewhere (`tunnel_pass`): other servers refuse CONNECT at the door.
+    pub allow_connect: bool,
 }
 
 /// One address with the servers that share it.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use wire::h1::{RequestHead, RequestParser};
+use wire::h1::{Method, RequestHead, RequestParser};
 
 use crate::client::Client;
 use crate::config::{Config, Hosts, Server};
@@ -390,6 +390,12 @@ async fn respond(ex: &mut Exchange<'_>, refused: Option<Refused>) {
         Some(Refused::Answered(status)) => {
             target(ex);
             refuse(ex, status).await
+        }
+        None if ex.method == Method::Connect && !ex.server.allow_connect => {
+            target(ex);
+            let error = wire::h1::RequestError::Connect;
+            ex.log(Level::Info, format_args!("{error} while reading client request headers"));
+            refuse(ex, error.status()).await
         }
         None => {
             target(ex);

@@ -275,7 +275,10 @@ fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Framing {
     let version = visit.head.version;
     let chunkable = version >= Version::Http11 && ex.plan.core.chunked_transfer_encoding;
     let status = ex.response.status;
-    let bodiless = ex.method == wire::h1::Method::Head || matches!(status, 204 | 304) || status < 200;
+    let bodiless = ex.method == wire::h1::Method::Head
+        || matches!(status, 204 | 304)
+        || status < 200
+        || matches!(body, Body::Tunnel(_));
     if ex.response.adds_trailers && chunkable && !bodiless {
         ex.response.content_length = None;
     }

@@ -159,7 +159,7 @@ fn finish(ex: &mut Exchange<'_>, status: u16, mut page: Vec<u8>, end: &[u8]) -> 
 
 /// The statuses that nginx has a page for.
 fn has_page(status: u16) -> bool {
-    matches!(status, 301..=303 | 307 | 308 | 400..=406 | 408..=416 | 421 | 429 | 494..=497 | 500..=505 | 507)
+    matches!(status, 301..=303 | 307 | 308 | 400..=416 | 421 | 429 | 494..=497 | 500..=505 | 507)
 }
 
 /// What nginx's own statuses, which clients see as 400, are about.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::locate::Locations;
 use crate::modules::{
     access, access_log, addition, auth_basic, auth_request, core, fastcgi, headers, limits, proxy, realip,
-    referer, rewrite, secure_link, static_files, try_files, userid,
+    referer, rewrite, secure_link, static_files, try_files, tunnel, userid,
 };
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
@@ -101,6 +101,8 @@ pub enum Content {
     FastCgi(Box<fastcgi::FastCgi>),
     /// `proxy_pass`.
     Proxy(Box<proxy::Proxy>),
+    /// `tunnel_pass`.
+    Tunnel(Box<tunnel::TunnelPass>),
 }
 
 /// What changes a response on its way out: its head, and where need be its body.

@@ -241,13 +241,15 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
         };
         match verdict {
             Ok(Verdict::Allowed) if plan.core.satisfy_any => {
-                ex.response.fields.hide_known(wire::Name::WwwAuthenticate);
+                for challenge in [wire::Name::WwwAuthenticate, wire::Name::ProxyAuthenticate] {
+                    ex.response.fields.hide_known(challenge);
+                }
                 return Ok(());
             }
             Ok(_) => {}
             // With `any`, only a plain refusal leaves the others a say.
-            Err(Stop::Status(status @ (401 | 403))) if plan.core.satisfy_any => {
-                if refused != Some(401) {
+            Err(Stop::Status(status @ (401 | 403 | 407))) if plan.core.satisfy_any => {
+                if !matches!(refused, Some(401 | 407)) {
                     refused = Some(status);
                 }
             }
@@ -269,7 +271,7 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
 /// Ends the access phase; who may be guessing a password waits for the answer (`auth_delay`).
 async fn refusal(ex: &Exchange<'_>, status: u16) -> Stop {
     let delay = ex.plan.core.auth_delay;
-    if status == 401 && delay > 0 {
+    if matches!(status, 401 | 407) && delay > 0 {
         ex.log(Level::Info, format_args!("delaying unauthorized request"));
         let waiting = ex.visit.client.waiting(delay, true, std::future::pending::<()>());
         if let Err(Interrupted::ClientGone) = waiting.await {
@@ -284,6 +286,7 @@ async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
         Content::FastCgi(fastcgi) => fastcgi.run(ex).await,
         Content::Proxy(proxy) => proxy.run(ex).await,
         Content::Files(files) => files.run(ex),
+        Content::Tunnel(tunnel) => Box::pin(tunnel.run(ex)).await,
         Content::EmptyGif => empty_gif::run(ex),
         Content::StubStatus => stub_status::run(ex),
     }

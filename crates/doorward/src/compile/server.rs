@@ -56,6 +56,7 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
         listens.add_server(servers.len(), &mut node.scope, cx)?;
         let plan = cx.plan_of(&mut node.scope)?;
         let named = std::mem::take(&mut cx.named);
+        let allow_connect = std::mem::take(&mut cx.allow_connect);
         servers.push(Server {
             // `.example.com` shows itself without its dot.
             name: settings
@@ -67,7 +68,13 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
             core: settings,
             plan,
             named,
+            allow_connect,
         });
+    }
+    // Which server a request is for is known only when its head was read.
+    let allow_connect = servers.iter().any(|server| server.allow_connect);
+    for server in &mut servers {
+        server.limits.allow_connect = allow_connect;
     }
     Ok((servers, listens.finish(cx)?))
 }

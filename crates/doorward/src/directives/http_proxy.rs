@@ -1,9 +1,9 @@
 //! Directives that pass a request to an HTTP server.
 
-use conf::Arg::{Choice, Flag, Many, Number, Optional, Size, Text, Time};
+use conf::Arg::{Choice, Flag, Many, Number, Optional, Size, Text};
 
-use super::contexts::{HSL, IF_IN_LOCATION, SL};
-use super::verdict::{NO_OPENSSL, NOT_BUILT, OWN_TLS_CACHE, OWN_WRITES};
+use super::contexts::HSL;
+use super::verdict::{NO_OPENSSL, NOT_BUILT, OWN_MEMORY, OWN_TLS_CACHE, OWN_WRITES};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
@@ -50,17 +50,6 @@ pub(super) static ROWS: &[Row] = &[
         NOT_BUILT,
     ),
     // ngx_http_tunnel_module
-    row("tunnel_bind", HSL, &[Text("address"), Optional(&Text("transparent"))], NOT_BUILT),
-    row("tunnel_buffer_size", HSL, &[Size], NOT_BUILT),
-    row("tunnel_connect_timeout", HSL, &[Time], NOT_BUILT),
-    row("tunnel_next_upstream", HSL, &[Many(&Text("error | timeout | denied | off"))], NOT_BUILT),
-    row("tunnel_next_upstream_timeout", HSL, &[Time], NOT_BUILT),
-    row("tunnel_next_upstream_tries", HSL, &[Number], NOT_BUILT),
-    row("tunnel_pass", SL.or(IF_IN_LOCATION), &[Optional(&Text("address"))], NOT_BUILT),
-    row("tunnel_read_timeout", HSL, &[Time], NOT_BUILT),
+    row("tunnel_buffer_size", HSL, &[Size], OWN_MEMORY),
     row("tunnel_send_lowat", HSL, &[Size], OWN_WRITES),
-    row("tunnel_send_timeout", HSL, &[Time], NOT_BUILT),
-    row("tunnel_socket_keepalive", HSL, &[Flag], NOT_BUILT),
-    row("tunnel_socket_rcvbuf", HSL, &[Size], NOT_BUILT),
-    row("tunnel_socket_sndbuf", HSL, &[Size], NOT_BUILT),
 ];

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use auth::password::{self, Scheme};
 use conf::Arg::Text;
 use conf::once;
+use wire::h1::Method;
 
 use crate::client::Interrupted;
 use crate::compile::as_path;
@@ -147,8 +148,13 @@ async fn is_right(ex: &Exchange<'_>, stored: Vec<u8>, password: Vec<u8>) -> Resu
 
 fn challenge(ex: &mut Exchange<'_>, realm: &[u8]) -> Stop {
     let value = [b"Basic realm=\"", realm, b"\""].concat();
-    ex.response.fields.add("WWW-Authenticate", &value);
-    Stop::Status(401)
+    // Who is asked to open a tunnel is a proxy (RFC 9110, 11.7.1).
+    let (field, status) = match ex.method {
+        Method::Connect => ("Proxy-Authenticate", 407),
+        _ => ("WWW-Authenticate", 401),
+    };
+    ex.response.fields.add(field, &value);
+    Stop::Status(status)
 }
 
 fn not_read(ex: &Exchange<'_>, path: &Path, error: &io::Error) -> Stop {

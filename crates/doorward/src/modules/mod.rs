@@ -28,6 +28,7 @@ pub mod split_clients;
 pub mod static_files;
 pub mod stub_status;
 pub mod try_files;
+pub mod tunnel;
 pub mod upstream;
 pub mod userid;
 
@@ -65,6 +66,8 @@ pub static MODULES: &[&Module] = &[
     &proxy::LISTS,
     &proxy::REWRITES,
     &proxy::BUFFERS,
+    &tunnel::MODULE,
+    &tunnel::PASS,
     &cache::MODULE,
     &cache::PATHS,
     &fastcgi::MODULE,

@@ -559,10 +559,13 @@ const LENIENT: base64::engine::GeneralPurpose = {
     )
 };
 
-/// User and password of an `Authorization: Basic` field (RFC 7617).
+/// User and password of an `Authorization: Basic` field (RFC 7617), or for a tunnel of `Proxy-Authorization`.
 pub fn basic_credentials(ex: &crate::exchange::Exchange<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
     use base64::Engine;
-    let value = ex.request_field(wire::Name::Authorization)?;
+    let value = ex.request_field(match ex.method {
+        wire::h1::Method::Connect => wire::Name::ProxyAuthorization,
+        _ => wire::Name::Authorization,
+    })?;
     let (scheme, encoded) = value.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;

@@ -14,6 +14,7 @@ use conf::{Diagnostic, Node, once};
 use crate::compile::Compiler;
 use crate::module::{Module, Scope, Settings};
 use crate::modules::proxy::{Group, Hidden, NextUpstream, Proxy, ProxySettings, next_upstream};
+use crate::modules::resolver::ResolverSettings;
 use crate::modules::upstream::{Scheme, Target};
 use crate::plan::{Content, Plan};
 use crate::regex::Pattern;
@@ -216,12 +217,13 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     let mut show = lists.show.unwrap_or_default();
     show.extend(own.into_iter().filter(|name| !hide.iter().any(|hidden| hidden.eq_ignore_ascii_case(name))));
     hide.push(b"Status".to_vec());
-    let answers = Proxy::for_answers(settings.settle(), Hidden::new(&hide, &show), cx)?;
+    let mut answers = Proxy::for_answers(settings.settle(), Hidden::new(&hide, &show), cx)?;
     let mut params = lists.params;
     if !params.iter().any(|param| param.name.eq_ignore_ascii_case(b"HTTP_HOST")) {
         let value = Template::of(b"$host$is_request_port$request_port", None, &mut cx.variables)?;
         params.push(Param { name: b"HTTP_HOST".to_vec(), value, if_not_empty: false });
     }
+    answers.resolver = scope.get_mut::<ResolverSettings>().settle();
     plan.content = Content::FastCgi(Box::new(FastCgi { values, pass, params, answers }));
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
 use std::task::Poll;
 
 use net::{Connect, Stream};
@@ -16,7 +15,7 @@ use crate::client::Interrupted;
 use crate::exchange::Exchange;
 use crate::log::{Level, system_error};
 use crate::modules::proxy::{Group, Lease};
-use crate::modules::upstream::{Target, Tried, Upstream};
+use crate::modules::upstream::{Target, Tried};
 use crate::run::Stop;
 
 /// How much of an answer is read at a time, and how much of it may wait while the request is still being sent.
@@ -57,7 +56,7 @@ struct Answer {
 impl FastCgi {
     /// Passes the request on and takes the answer's head; the body is pulled from what this returns.
     pub async fn run(&self, ex: &mut Exchange<'_>) -> Result<Body, Stop> {
-        let group = self.resolve(ex)?;
+        let group = self.resolve(ex).await?;
         let visit = ex.visit;
         if ex.is_main() {
             visit.keep_body(ex.plan).await?;
@@ -69,7 +68,7 @@ impl FastCgi {
         result
     }
 
-    fn resolve(&self, ex: &Exchange<'_>) -> Result<Group, Stop> {
+    async fn resolve(&self, ex: &Exchange<'_>) -> Result<Group, Stop> {
         let template = match &self.pass {
             Pass::Fixed(group) => return Ok(group.clone()),
             Pass::Variable(template) => template,
@@ -80,14 +79,7 @@ impl FastCgi {
             ex.log(Level::Error, format_args!("{error} in upstream \"{shown}\""));
             Stop::Status(500)
         })?;
-        match (ex.visit.config.find_upstream(&target), target.literal(80)) {
-            (Some(listed), _) => Ok(Group::Listed(listed)),
-            (None, Some(address)) => Ok(Group::Own(Arc::new(Upstream::of_addresses(vec![address])))),
-            (None, None) => {
-                ex.log(Level::Error, format_args!("no resolver defined to resolve {}", target.host));
-                Err(Stop::Status(502))
-            }
-        }
+        Group::named(ex, &target, 80, &self.answers.resolver).await
     }
 
     async fn ask(&self, ex: &mut Exchange<'_>, group: &Group, head: &[u8]) -> Result<Body, Stop> {

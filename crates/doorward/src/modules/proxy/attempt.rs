@@ -6,13 +6,13 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
+use net::Stream;
 use net::pool::Pooled;
-use net::{Connect, Keepalive, Stream};
 use wire::h1::{ResponseHead, ResponseParser};
 
-use super::Proxy;
 use super::pass::Destination;
 use super::request::RequestFraming;
+use super::{Proxy, connect_options};
 use crate::client::Interrupted;
 use crate::exchange::{Exchange, Visit};
 use crate::log::{Level, system_error};
@@ -137,7 +137,9 @@ impl Proxy {
     }
 
     async fn connect(&self, ex: &mut Exchange<'_>, address: &net::Address) -> Result<Pooled, Failed> {
-        let options = self.connect_options(ex);
+        let values = &self.values;
+        let buffers = (values.socket_rcvbuf, values.socket_sndbuf);
+        let options = connect_options(ex, &values.bind, values.socket_keepalive, buffers);
         let watch = self.watches(ex);
         let connecting = Stream::connect(address, &options);
         match ex.visit.client.waiting(self.values.connect_timeout, watch, connecting).await {
@@ -151,21 +153,6 @@ impl Proxy {
                 Err(Failed::Error { reused: false })
             }
             Err(interrupted) => Err(self.interrupted(ex, interrupted, "connecting to upstream")),
-        }
-    }
-
-    fn connect_options(&self, ex: &Exchange<'_>) -> Connect {
-        let values = &self.values;
-        let bind = values.bind.address(ex);
-        let size = |bytes: u64| usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
-        let keepalive = Keepalive { on: true, idle: None, interval: None, count: None };
-        Connect {
-            bind: bind.map(|(address, _)| address),
-            transparent: bind.is_some_and(|(_, transparent)| transparent),
-            rcvbuf: size(values.socket_rcvbuf),
-            sndbuf: size(values.socket_sndbuf),
-            keepalive: values.socket_keepalive.then_some(keepalive),
-            nodelay: true,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use conf::{Diagnostic, Node};
+use net::{Connect, Keepalive};
 
 use crate::compile::Compiler;
 use crate::exchange::Exchange;
@@ -62,6 +63,22 @@ impl Bind {
                 found.map(|address| (address, *transparent))
             }
         }
+    }
+}
+
+/// How a connection to a server is made: where it comes from, whether TCP keepalive is on, and its receive and send
+/// buffers, 0 for the system's.
+pub fn connect_options(ex: &Exchange<'_>, bind: &Bind, keepalive: bool, buffers: (u64, u64)) -> Connect {
+    let bind = bind.address(ex);
+    let size = |bytes: u64| usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+    let keepalive = keepalive.then_some(Keepalive { on: true, idle: None, interval: None, count: None });
+    Connect {
+        bind: bind.map(|(address, _)| address),
+        transparent: bind.is_some_and(|(_, transparent)| transparent),
+        rcvbuf: size(buffers.0),
+        sndbuf: size(buffers.1),
+        keepalive,
+        nodelay: true,
     }
 }
 

@@ -11,6 +11,7 @@ mod rewrites;
 mod run;
 mod tunnel;
 
+pub use bind::{Bind, connect_options};
 pub use body::{Lease, UpstreamBody};
 pub use pass::{Destination, Fixed, Group};
 pub use response::Hidden;
@@ -74,7 +75,7 @@ settings! {
         /// Bytes per second of an answer; 0 or none for no limit.
         limit_rate: Option<Template> = None;
         /// Where connections come from.
-        bind: bind::Bind = bind::Bind::Off;
+        bind: Bind = Bind::Off;
         /// The receive buffer of connections; 0 leaves it to the system.
         socket_rcvbuf: u64 = 0;
         /// The send buffer of connections; 0 leaves it to the system.
@@ -251,7 +252,7 @@ pub static MODULE: Module = Module {
         };
         /// The local address that connections to servers come from; `transparent` allows other machines' addresses.
         "proxy_bind" in [HTTP SERVER LOCATION] (Text("address | off"), Optional(&Text("transparent"))) = "" => |c, cx, n| {
-            let bind = bind::Bind::compile(n, cx)?;
+            let bind = Bind::compile(n, cx)?;
             once(&mut c.bind, bind, n)
         };
         /// The receive buffer of connections to servers; 0 leaves it to the system.

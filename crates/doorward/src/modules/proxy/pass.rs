@@ -87,6 +87,25 @@ impl Destination {
 }
 
 impl Group {
+    /// What variables named in this request: a group of the configuration's, an address, or a name to look up.
+    pub async fn named(
+        ex: &Exchange<'_>,
+        target: &Target,
+        default_port: u16,
+        resolver: &Resolver,
+    ) -> Result<Group, Stop> {
+        let addresses = match (ex.visit.config.find_upstream(target), target.literal(default_port)) {
+            (Some(listed), _) => return Ok(Group::Listed(listed)),
+            (None, Some(address)) => vec![address],
+            (None, None) => {
+                let port = target.port.unwrap_or(default_port);
+                let found = look_up(ex, &target.host, resolver).await?;
+                found.into_iter().map(|ip| Address::Inet((ip, port).into())).collect()
+            }
+        };
+        Ok(Group::Own(Arc::new(Upstream::of_addresses(addresses))))
+    }
+
     /// The servers.
     pub fn upstream<'a>(&'a self, config: &'a Config) -> &'a Upstream {
         match self {
@@ -130,15 +149,7 @@ async fn named(ex: &Exchange<'_>, url: &[u8], resolver: &Resolver) -> Result<Fix
     if uri.starts_with(b"?") {
         uri.insert(0, b'/');
     }
-    let group = match (ex.visit.config.find_upstream(&target), target.literal(scheme.port())) {
-        (Some(listed), _) => Group::Listed(listed),
-        (None, Some(address)) => own(vec![address]),
-        (None, None) => {
-            let port = target.port.unwrap_or(scheme.port());
-            let found = look_up(ex, &target.host, resolver).await?;
-            own(found.into_iter().map(|ip| Address::Inet((ip, port).into())).collect())
-        }
-    };
+    let group = Group::named(ex, &target, scheme.port(), resolver).await?;
     Ok(Fixed {
         scheme,
         group,
@@ -185,8 +196,4 @@ async fn look_up(ex: &Exchange<'_>, host: &str, resolver: &Resolver) -> Result<V
         }
         Err(Interrupted::ClientGone) => Err(Stop::Gone),
     }
-}
-
-fn own(addresses: Vec<Address>) -> Group {
-    Group::Own(Arc::new(Upstream::of_addresses(addresses)))
 }

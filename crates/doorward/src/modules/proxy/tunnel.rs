@@ -1,4 +1,4 @@
-//! Behind `101 Switching Protocols`: bytes pass both ways until one side closes.
+//! Behind `101 Switching Protocols`, or a tunnel's 200: bytes pass both ways until one side closes.
 
 use std::future::poll_fn;
 use std::io;
@@ -95,7 +95,7 @@ impl Tunnel {
         }
     }
 
-    fn ended(mut self, ex: &mut Exchange<'_>, end: Result<(), Broken>) {
+    fn ended(self, ex: &mut Exchange<'_>, end: Result<(), Broken>) {
         if let Some(attempt) = ex.upstream.current() {
             attempt.response_time = Some(net::clock::now() - attempt.started);
         }
@@ -104,8 +104,7 @@ impl Tunnel {
             Ok(()) => {}
             Err(Broken::Server(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 let text = format_args!("upstream timed out (110: Connection timed out) {doing}");
-                ex.log(Level::Error, text);
-                self.lease.failed();
+                ex.log(Level::Info, text);
             }
             Err(Broken::Client(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 ex.log(Level::Info, format_args!("client timed out (110: Connection timed out) {doing}"));

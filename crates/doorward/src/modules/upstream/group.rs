@@ -278,6 +278,11 @@ impl Groups {
         self.groups.len() - 1
     }
 
+    /// Whether a group is written as an `upstream` block, as far as the file was read.
+    pub fn is_block(&self, group: usize) -> bool {
+        self.groups.get(group).is_some_and(|group| group.block.is_some())
+    }
+
     /// Looks up every server and makes the groups.
     pub fn finish(self) -> Result<Vec<Arc<Upstream>>, Diagnostic> {
         self.groups.into_iter().enumerate().map(|(index, group)| group.finish(index).map(Arc::new)).collect()

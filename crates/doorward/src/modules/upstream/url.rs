@@ -127,6 +127,11 @@ impl Target {
         }
     }
 
+    /// Whether it is no socket of this machine's files, and names no port either.
+    pub fn lacks_port(&self) -> bool {
+        self.port.is_none() && !self.host.starts_with("unix:")
+    }
+
     /// The addresses; a name is looked up, which waits.
     pub fn addresses(&self, default_port: u16) -> std::io::Result<Vec<Address>> {
         if let Some(path) = self.host.strip_prefix("unix:") {
