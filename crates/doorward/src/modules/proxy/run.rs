@@ -2,7 +2,7 @@
 
 use wire::h1::Method;
 
-use super::attempt::{Failed, Question, Refused, append_chunk};
+use super::attempt::{Failed, Question, Refused};
 use super::body::Lease;
 use super::pass::{Destination, Group};
 use super::request::RequestFraming;
@@ -68,11 +68,8 @@ impl Proxy {
             Some(body) => RequestFraming::Length(body.len() as u64),
             // A subrequest has no body, and one that is not sent is not announced either.
             None if !ex.is_main() || !self.values.pass_request_body => RequestFraming::None,
-            None if visit.head.chunked && (streamed || !self.values.request_buffering) => {
-                RequestFraming::Chunked
-            }
             None if streamed => {
-                visit.head.content_length.map_or(RequestFraming::None, RequestFraming::Length)
+                visit.head.content_length.map_or(RequestFraming::Chunked, RequestFraming::Length)
             }
             None if visit.head.chunked || visit.head.content_length.is_some() => {
                 RequestFraming::Length(visit.body.borrow().kept.len())
@@ -88,7 +85,7 @@ impl Proxy {
             body = RequestFraming::None;
         } else if body != RequestFraming::None
             && !streamed
-            && append_short(&visit.body.borrow().kept, framing, &mut head)
+            && append_short(&visit.body.borrow().kept, &mut head)
         {
             body = RequestFraming::None;
         }
@@ -223,17 +220,13 @@ impl Proxy {
 }
 
 /// Appends a short body to the head, so that both are sent in one piece; whether it was one.
-fn append_short(kept: &Kept, framing: RequestFraming, head: &mut Vec<u8>) -> bool {
+fn append_short(kept: &Kept, head: &mut Vec<u8>) -> bool {
     let bytes: &[u8] = match kept {
         Kept::Nothing => b"",
         Kept::Memory(bytes) if bytes.len() <= SHORT_BODY => bytes,
         Kept::Memory(_) | Kept::File(..) => return false,
     };
-    if framing == RequestFraming::Chunked {
-        append_chunk(bytes, true, head);
-    } else {
-        head.extend_from_slice(bytes);
-    }
+    head.extend_from_slice(bytes);
     true
 }
 
