@@ -432,7 +432,7 @@ impl Unsent {
 }
 
 /// Appends a chunk, or the last one.
-fn append_chunk(piece: &[u8], last: bool, out: &mut Vec<u8>) {
+pub(super) fn append_chunk(piece: &[u8], last: bool, out: &mut Vec<u8>) {
     if !piece.is_empty() {
         wire::h1::chunk_header(piece.len(), out);
         out.extend_from_slice(piece);

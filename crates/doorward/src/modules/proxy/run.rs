@@ -2,7 +2,7 @@
 
 use wire::h1::Method;
 
-use super::attempt::{Failed, Question, Refused};
+use super::attempt::{Failed, Question, Refused, append_chunk};
 use super::body::Lease;
 use super::pass::{Destination, Group};
 use super::request::RequestFraming;
@@ -38,7 +38,10 @@ impl Proxy {
             }
             None => ex.cache.leave(),
         }
-        let question = self.question(ex, &fixed, upstream, streamed);
+        let mut question = self.question(ex, &fixed, upstream, streamed);
+        if streamed && !visit.client.unread.borrow().is_empty() {
+            first_piece(ex, &mut question).await?;
+        }
         let result = self.ask(ex, &fixed.group, &question).await;
         ex.upstream.in_use(None);
         visit.worker.buffers.put(question.head);
@@ -217,6 +220,23 @@ impl Proxy {
         (counts && tries > 0 && self.may_try_another(ex, Failed::Status(status), question, began))
             .then_some(status)
     }
+}
+
+/// Puts what has come of a body behind the head, so that both are sent in one piece.
+async fn first_piece(ex: &Exchange<'_>, question: &mut Question<'_>) -> Result<(), Stop> {
+    let visit = ex.visit;
+    let mut piece = Vec::new();
+    visit.body_piece(ex.plan, &mut piece).await?;
+    let end = visit.body_is_read();
+    if question.body == RequestFraming::Chunked {
+        append_chunk(&piece, end, &mut question.head);
+    } else {
+        question.head.extend_from_slice(&piece);
+    }
+    if end {
+        question.body = RequestFraming::None;
+    }
+    Ok(())
 }
 
 /// Appends a short body to the head, so that both are sent in one piece; whether it was one.
