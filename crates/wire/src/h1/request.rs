@@ -107,8 +107,11 @@ impl RequestParser {
         }
         let complete = parsed?;
         if complete && !head.plain_path {
-            normalize(head.path.of(buf), limits.merge_slashes, &mut head.decoded)
-                .map_err(|_| RequestError::InvalidRequest)?;
+            normalize(head.path.of(buf), limits.merge_slashes, &mut head.decoded).map_err(|_| {
+                // A path that leads out of its root is none, not what came before the step out.
+                head.decoded.clear();
+                RequestError::InvalidRequest
+            })?;
         }
         if complete && let Some(authority) = head.authority {
             host(authority.of(buf)).map_err(|_| RequestError::InvalidHostInLine)?;

@@ -31,8 +31,8 @@ pub(super) const ROWS: &[Row] = &[
         append_some(found, out)
     }),
     Row::family("sent_http_", sent_http),
-    Row::fresh("uri", |ex, out| !ex.uri.is_empty() && append(&ex.uri, out)),
-    Row::fresh("document_uri", |ex, out| !ex.uri.is_empty() && append(&ex.uri, out)),
+    Row::fresh("uri", uri),
+    Row::fresh("document_uri", uri),
     Row::fresh("request_uri", |ex, out| append(ex.visit.head.target.of(ex.visit.bytes), out)),
     Row::fresh("args", |ex, out| append(&ex.args, out)).writable(|ex, value| {
         ex.args = value.to_vec();
@@ -170,6 +170,12 @@ fn append_some(bytes: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
 
 fn number(n: u64, out: &mut Vec<u8>) -> bool {
     append(itoa(n, &mut [0; 20]), out)
+}
+
+/// The path: none where the request's line could not be read, empty where its path leads out of the root.
+fn uri(ex: &Exchange<'_>, out: &mut Vec<u8>) -> bool {
+    let read = !ex.uri.is_empty() || !ex.visit.head.path.is_empty();
+    read && append(&ex.uri, out)
 }
 
 /// The port that the client named with the host; 0 for none.
