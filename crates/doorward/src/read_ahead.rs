@@ -76,7 +76,7 @@ impl ReadAhead {
             match event {
                 Event::Done(output) => break output,
                 Event::Read(more) => {
-                    self.take_in(ex, &piece, more.map(|more| !more || body.is_done()), limits)
+                    self.take_in(ex, &piece, more.map(|more| !more || body.is_done()), limits);
                 }
             }
             piece.clear();

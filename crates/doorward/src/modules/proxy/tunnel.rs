@@ -18,7 +18,8 @@ const BUFFER: usize = 16 << 10;
 /// A connection to a server that has left HTTP.
 pub struct Tunnel {
     connection: Pooled,
-    lease: Lease,
+    /// The server counts as busy as long as this lives.
+    _lease: Lease,
     /// What the server sent behind its head.
     ahead: Vec<u8>,
     /// Longest silence, in milliseconds.
@@ -49,7 +50,7 @@ impl Tunnel {
         read_timeout: u64,
         send_timeout: u64,
     ) -> Tunnel {
-        Tunnel { connection, lease, ahead, read_timeout, send_timeout }
+        Tunnel { connection, _lease: lease, ahead, read_timeout, send_timeout }
     }
 
     /// Passes bytes until one side has closed and what it sent is delivered. The head has been sent.
