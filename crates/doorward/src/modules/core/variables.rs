@@ -41,7 +41,11 @@ pub(super) const ROWS: &[Row] = &[
     Row::fresh("query_string", |ex, out| append(&ex.args, out)),
     Row::fresh("is_args", |ex, out| append(if ex.args.is_empty() { b"" } else { b"?" }, out)),
     Row::fresh("request", |ex, out| append(ex.visit.head.line.of(ex.visit.bytes), out)),
-    Row::fresh("request_method", |ex, out| append(ex.visit.head.method_text.of(ex.visit.bytes), out)),
+    // A subrequest is asked about its main request, which it knows as the client sent it.
+    Row::fresh("request_method", |ex, out| match ex.is_main() {
+        true => append(ex.method_text(), out),
+        false => append(ex.visit.head.method_text.of(ex.visit.bytes), out),
+    }),
     Row::fresh("request_length", |ex, out| {
         let visit = ex.visit;
         number(u64::from(visit.head.head_len) + visit.body.borrow().received, out)

@@ -1,6 +1,8 @@
 //! Where `proxy_pass` leads: a server or group known from the start, or one that variables name.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use conf::{Diagnostic, Node, Span};
@@ -178,12 +180,21 @@ async fn look_up(ex: &Exchange<'_>, host: &str, resolver: &Resolver) -> Result<V
         }
     };
     let watch = ex.is_main();
-    match ex.visit.client.waiting(resolver.timeout, watch, names.addresses(host)).await {
+    let mut asked = false;
+    let mut addresses = pin!(names.addresses(host));
+    let addresses = poll_fn(|cx| {
+        let addresses = addresses.as_mut().poll(cx);
+        asked |= addresses.is_pending();
+        addresses
+    });
+    match ex.visit.client.waiting(resolver.timeout, watch, addresses).await {
         Ok(Ok(mut addresses)) => {
-            // Not every request is to begin with the same server.
-            let [chance] = crate::random::bytes();
-            let length = addresses.len().max(1);
-            addresses.rotate_left(usize::from(chance) % length);
+            // Not every request is to begin with the same server: as in nginx, of those that find the name known.
+            if !asked {
+                let [chance] = crate::random::bytes();
+                let length = addresses.len().max(1);
+                addresses.rotate_left(usize::from(chance) % length);
+            }
             Ok(addresses)
         }
         Ok(Err(unknown)) => {
