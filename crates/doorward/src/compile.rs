@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use conf::{Contexts, Diagnostic, Files, Node, Table, Tree};
+use conf::{Contexts, Diagnostic, Node, Table, Tree};
 
 use crate::config::Config;
 use crate::directives::Verdict;
-use crate::log::{ErrorLog, Logs};
+use crate::log::Logs;
 use crate::module::Scope;
-use crate::modules::{self, core, upstream};
+use crate::modules::{self, access_log, cache, core, upstream};
 use crate::plan::{Content, Plan};
 use crate::product::Place;
 use crate::variables::Registry;
@@ -44,11 +44,11 @@ pub struct Compiler {
     /// The `http` block as read.
     pub http: Option<Scope>,
     /// Formats of access logs.
-    pub formats: crate::modules::access_log::Formats,
+    pub formats: access_log::Formats,
     /// Folders that the configuration writes to.
     pub folders: Vec<PathBuf>,
     /// Caches by `proxy_cache_path`.
-    pub caches: Vec<crate::modules::cache::CachePath>,
+    pub caches: Vec<cache::CachePath>,
     /// Whether some location has stored answers updated in the background.
     pub background_updates: bool,
     /// DNS servers that the configuration names.
@@ -59,9 +59,6 @@ pub struct Compiler {
     pub allow_connect: bool,
     /// Named locations of the server being finished.
     pub named: HashMap<Vec<u8>, Plan>,
-    /// Files that directives read: what is read with them only root may need to read, as a process without its rights
-    /// compiles the same.
-    pub files: Box<dyn Files>,
 }
 
 /// The folders that relative paths start from.
@@ -79,18 +76,13 @@ pub struct Paths {
 
 impl Paths {
     /// A path relative to the prefix.
-    pub fn from_prefix(&self, path: &[u8]) -> PathBuf {
+    pub fn in_prefix(&self, path: &[u8]) -> PathBuf {
         self.prefix.join(as_path(path))
     }
 
     /// Where the file or folder is that the configuration does not name.
     pub fn unnamed(&self, place: &Place) -> PathBuf {
         self.prefix.join(if self.packaged { place.packaged } else { place.under_prefix })
-    }
-
-    /// A path relative to the folder of the configuration file.
-    pub fn from_conf(&self, path: &[u8]) -> PathBuf {
-        self.conf_prefix.join(as_path(path))
     }
 }
 
@@ -110,7 +102,6 @@ pub fn compile(
     paths: Paths,
     zones: Arc<Zones>,
     logs: Logs,
-    files: Box<dyn Files>,
 ) -> Result<(Config, Vec<Diagnostic>), Diagnostic> {
     let mut compiler = Compiler {
         variables: Registry::default(),
@@ -131,7 +122,6 @@ pub fn compile(
         locations_with_upstreams: 0,
         allow_connect: false,
         named: HashMap::new(),
-        files,
     };
     let mut main = Scope::default();
     compiler.block(&tree.nodes, Contexts::MAIN, &mut main)?;
@@ -226,9 +216,4 @@ impl Compiler {
         server::finish_locations(self, locations, scope, &mut plan)?;
         Ok(plan)
     }
-}
-
-/// The error log that applies where nothing else is said.
-pub fn default_error_log(logs: &mut Logs, path: &Path) -> ErrorLog {
-    ErrorLog::file(logs.open(path), crate::log::Level::Error)
 }

@@ -140,8 +140,6 @@ pub struct Head {
     pub single_range: bool,
     /// Whether the body may not be buffered (`X-Accel-Buffering: no`, `proxy_buffering off`).
     pub unbuffered: bool,
-    /// Whether trailers of the body are passed on.
-    pub trailers: bool,
     /// Whether `add_trailer` has something to say behind the body, which then is sent in chunks.
     pub adds_trailers: bool,
     /// Whether there is no `Date`, since the upstream's is passed on and it sent none.
@@ -243,6 +241,9 @@ impl<'c> Exchange<'c> {
                 let slots = self.visit.slots.borrow();
                 let Some(value) = slots.get(*slot as usize).filter(|v| v.known) else {
                     drop(slots);
+                    if !self.plan.rewrite.warn {
+                        return false;
+                    }
                     let name = &self.visit.config.variables.names[index.0 as usize];
                     self.log(Level::Warn, format_args!("using uninitialized \"{name}\" variable"));
                     return false;

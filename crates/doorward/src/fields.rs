@@ -179,12 +179,6 @@ impl Fields {
         }
     }
 
-    /// Forgets everything but keeps the memory.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.rows.clear();
-    }
-
     fn keep(&mut self, text: &[u8]) -> Range {
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(text);

@@ -72,11 +72,6 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// The settings of type `C`, if any were made here or inherited.
-    pub fn get<C: Settings>(&self) -> Option<&C> {
-        self.parts.iter().find_map(|p| (&**p as &dyn Any).downcast_ref())
-    }
-
     /// The settings of type `C`, made empty when there were none.
     pub fn get_mut<C: Settings>(&mut self) -> &mut C {
         let at = self.parts.iter().position(|p| (&**p as &dyn Any).is::<C>()).unwrap_or_else(|| {

@@ -31,8 +31,10 @@ pub struct Worker {
     /// Counters of the whole process.
     pub counters: Arc<Counters>,
     /// Parsed heads waiting for their next use.
+    #[expect(clippy::vec_box, reason = "they come and go as boxes: moving one costs nothing")]
     pub heads: RefCell<Vec<Box<(RequestHead, RequestParser)>>>,
     /// The same for answers of upstreams.
+    #[expect(clippy::vec_box, reason = "the same")]
     pub answers: RefCell<Vec<Box<(ResponseHead, ResponseParser)>>>,
     /// Turns at hashing passwords, which other threads do meanwhile.
     pub hashing: tokio::sync::Semaphore,

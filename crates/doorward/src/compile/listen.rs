@@ -27,7 +27,6 @@ struct Socket {
     tuned: bool,
     /// Whether it asks for a socket of its own even beside a wildcard.
     bind: bool,
-    proxy_protocol: bool,
     default: Option<usize>,
     servers: Vec<(usize, Vec<Word>)>,
 }
@@ -39,7 +38,6 @@ struct Listen {
     tuned: bool,
     bind: bool,
     default: bool,
-    proxy_protocol: bool,
 }
 
 impl Listens {
@@ -61,7 +59,6 @@ impl Listens {
                 tuned: false,
                 bind: false,
                 default: false,
-                proxy_protocol: false,
             };
             return self.add(server, &names, listen, None);
         }
@@ -86,7 +83,6 @@ impl Listens {
                     options: listen.options.clone(),
                     tuned: listen.tuned,
                     bind: listen.bind,
-                    proxy_protocol: listen.proxy_protocol,
                     default: listen.default.then_some(server),
                     servers: vec![(server, names.to_vec())],
                 });
@@ -107,7 +103,6 @@ impl Listens {
                 socket.tuned = true;
             }
             socket.bind |= listen.bind;
-            socket.proxy_protocol |= listen.proxy_protocol;
             if listen.default {
                 if socket.default.is_some() {
                     return Err(complain(format!("a duplicate default server for {address}")));
@@ -134,7 +129,6 @@ impl Listens {
                 _ => listeners.push(Listener {
                     address: socket.address,
                     options: socket.options,
-                    proxy_protocol: socket.proxy_protocol,
                     hosts,
                     specific: HashMap::new(),
                 }),
@@ -166,7 +160,6 @@ fn read(spec: &ListenSpec, cx: &Compiler) -> Result<Listen, Diagnostic> {
         tuned: false,
         bind: false,
         default: false,
-        proxy_protocol: false,
     };
     for word in &node.args[1..] {
         parameter(&mut listen, word)?;
@@ -191,10 +184,10 @@ fn parameter(listen: &mut Listen, word: &Word) -> Result<(), Diagnostic> {
                 value.parse().ok().filter(|n| *n > 0).ok_or_else(|| invalid("backlog"))?;
         }
         ("rcvbuf", value) => {
-            listen.options.rcvbuf = Some(size(value).ok_or_else(|| invalid("rcvbuf"))? as usize)
+            listen.options.rcvbuf = Some(size(value).ok_or_else(|| invalid("rcvbuf"))? as usize);
         }
         ("sndbuf", value) => {
-            listen.options.sndbuf = Some(size(value).ok_or_else(|| invalid("sndbuf"))? as usize)
+            listen.options.sndbuf = Some(size(value).ok_or_else(|| invalid("sndbuf"))? as usize);
         }
         ("deferred", None) => listen.options.deferred = true,
         ("reuseport", None) => listen.options.reuseport = true,

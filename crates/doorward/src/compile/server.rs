@@ -13,8 +13,6 @@ use crate::regex::Pattern;
 pub struct ServerNode {
     /// Its settings.
     pub scope: Scope,
-    /// Where it stands.
-    pub span: Span,
 }
 
 /// A `location` block as read.

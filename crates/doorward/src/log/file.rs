@@ -109,7 +109,7 @@ impl Logs {
     pub fn error_target(&mut self, name: &[u8], paths: &Paths) -> Arc<LogFile> {
         match name {
             b"stderr" => self.stderr(),
-            _ => self.open(&paths.from_prefix(name)),
+            _ => self.open(&paths.in_prefix(name)),
         }
     }
 

@@ -27,7 +27,7 @@ pub struct Flags {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Serve.
     Serve,
@@ -40,6 +40,8 @@ pub enum Action {
     Signal(Order),
     /// `-h`.
     Help,
+    /// `help DIRECTIVE`; `None` for all of them.
+    Explain(Option<String>),
     /// `-v`.
     Version,
     /// `-V`.
@@ -117,6 +119,14 @@ impl Flags {
                 Short('V') => flags.action = Action::Configuration,
                 Short('h' | '?') | Long("help") => flags.action = Action::Help,
                 Long("version") => flags.action = Action::Version,
+                Value(word) if word == "help" => {
+                    let name = match parser.next()? {
+                        Some(Value(name)) => Some(name.to_string_lossy().into_owned()),
+                        Some(Long("all")) => None,
+                        _ => return Err("which directive? `help NAME`, or `help --all`".into()),
+                    };
+                    flags.action = Action::Explain(name);
+                }
                 other => return Err(other.unexpected()),
             }
         }
@@ -171,7 +181,8 @@ pub fn print_help() {
          \x20 -p prefix     : set prefix path (default: {}/)\n\
          \x20 -e filename   : set error log file (default: {}; with -p: {})\n\
          \x20 -c filename   : set configuration file (default: nginx.conf; with -p: conf/nginx.conf)\n\
-         \x20 -g directives : set global directives out of configuration file",
+         \x20 -g directives : set global directives out of configuration file\n\n\
+         doorward help DIRECTIVE explains a directive; doorward help --all explains them all",
         product::VERSION,
         product::PREFIX,
         product::ERROR_LOG.packaged,

@@ -7,6 +7,7 @@ mod master;
 mod parcel;
 mod pid_file;
 mod record;
+mod reference;
 mod respawn;
 mod say;
 mod serve;
@@ -29,7 +30,8 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match flags.action {
+    match flags.action.clone() {
+        Action::Explain(name) => return reference::show(name.as_deref()),
         Action::Help => flags::print_help(),
         Action::Version => flags::print_version(),
         Action::Configuration => flags::print_build(),

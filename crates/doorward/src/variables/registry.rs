@@ -43,10 +43,9 @@ impl Registry {
         let index = self.named(name, span);
         let slot = self.slots;
         let entry = &mut self.entries[index.0 as usize];
-        match entry.source {
-            // A module's own variable has a source here only when an earlier line was let to set it.
-            Some(_) => return Ok(index),
-            None => {}
+        // A module's own variable has a source here only when an earlier line was let to set it.
+        if entry.source.is_some() {
+            return Ok(index);
         }
         entry.source = Some(match row(&entry.name) {
             None | Some((Row { read: Read::Family(_), .. }, _)) => Source::Stored(slot),

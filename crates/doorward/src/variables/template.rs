@@ -52,19 +52,6 @@ impl Template {
         }
     }
 
-    /// The variable, where there is nothing else.
-    pub fn as_variable(&self) -> Option<Index> {
-        match &*self.parts {
-            [Part::Variable(index)] => Some(*index),
-            _ => None,
-        }
-    }
-
-    /// Whether `$1` and the like occur.
-    pub fn has_captures(&self) -> bool {
-        self.parts.iter().any(|p| matches!(p, Part::Capture(_)))
-    }
-
     /// Writes the value for this request.
     pub fn append(&self, ex: &Exchange<'_>, out: &mut Vec<u8>) {
         self.append_captured(ex, &ex.captures, out);

@@ -145,7 +145,7 @@ fn access_log(settings: &mut LogSettings, cx: &mut Compiler, node: &Node) -> Res
     } else if conf::template::has_variables(&word.text) {
         Target::Variable(Template::compile(word, &mut cx.variables)?)
     } else {
-        let path = cx.paths.from_prefix(&word.text);
+        let path = cx.paths.in_prefix(&word.text);
         Target::File(cx.logs.open(&path))
     };
     let format = node.args.get(1).map_or("combined".into(), |word| word.lossy()).into_owned();

@@ -15,7 +15,7 @@ pub fn declare(n: &Node, cx: &mut Compiler) -> Result<(), Diagnostic> {
     if let Some(shorter) = folder.strip_suffix(b"/") {
         folder = shorter;
     }
-    let folder = cx.paths.from_prefix(folder);
+    let folder = cx.paths.in_prefix(folder);
     let mut levels = Vec::new();
     let mut zone = None;
     let (mut max_size, mut min_free, mut inactive) = (u64::MAX, 0, 600);

@@ -67,7 +67,7 @@ fn error_page(pages: &mut ErrorPages, cx: &mut Compiler, node: &Node) -> Result<
         && let Some(at) = text.iter().position(|b| *b == b'?')
     {
         args = text[at + 1..].to_vec();
-        template = Template::literal(&text[..at].to_vec());
+        template = Template::literal(&text[..at]);
     }
     for word in codes {
         let status = number(&word.text).ok_or_else(|| invalid(&word.text, word.span))?;

@@ -70,7 +70,7 @@ impl Main {
             worker_processes: s.worker_processes.unwrap_or(1),
             user,
             prefix: paths.prefix.clone(),
-            pid: s.pid.map_or_else(|| paths.unnamed(&product::PID), |path| paths.from_prefix(&path)),
+            pid: s.pid.map_or_else(|| paths.unnamed(&product::PID), |path| paths.in_prefix(&path)),
             worker_shutdown_timeout: s.worker_shutdown_timeout,
             worker_rlimit_nofile: s.worker_rlimit_nofile,
         })

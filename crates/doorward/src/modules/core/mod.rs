@@ -491,7 +491,7 @@ fn root_path(node: &Node, cx: &mut Compiler, alias: bool) -> Result<Root, Diagno
     // What a variable starts is completed when it is known.
     if !word.text.starts_with(b"$") {
         use std::os::unix::ffi::OsStrExt;
-        word.text = cx.paths.from_prefix(&word.text).as_os_str().as_bytes().to_vec();
+        word.text = cx.paths.in_prefix(&word.text).as_os_str().as_bytes().to_vec();
     }
     Ok(Root { path: Template::compile(&word, &mut cx.variables)?, alias: alias.then_some(Alias::Own) })
 }
@@ -511,7 +511,7 @@ pub fn settle(scope: &mut Scope, cx: &mut Compiler) -> Result<Core, Diagnostic> 
     let alias = if children.pattern { Alias::Whole } else { Alias::Prefix(name.len()) };
     let settings = scope.get_mut::<CoreSettings>();
     let root = settings.root.get_or_insert_with(|| {
-        let folder = cx.paths.from_prefix(b"html");
+        let folder = cx.paths.in_prefix(b"html");
         Root { path: Template::literal(folder.as_os_str().as_encoded_bytes()), alias: None }
     });
     // Locations inside inherit it with the name of this one.
@@ -520,7 +520,7 @@ pub fn settle(scope: &mut Scope, cx: &mut Compiler) -> Result<Core, Diagnostic> 
     }
     let values = settings.settle();
     let body_temp = match &values.client_body_temp_path {
-        Some(path) => cx.paths.from_prefix(path),
+        Some(path) => cx.paths.in_prefix(path),
         None => cx.paths.unnamed(&CLIENT_BODY_TEMP),
     };
     cx.needs_folder(body_temp.clone());

@@ -332,7 +332,7 @@ pub static BUFFERS: Module = Module {
         "proxy_temp_file_write_size" in [HTTP SERVER LOCATION] (Size) = "8k|16k" => |_, _, _| Ok(());
         /// Folder of temporary files.
         "proxy_temp_path" in [HTTP SERVER LOCATION] (Text("path"), Optional(&Number), Optional(&Number), Optional(&Number)) = "proxy_temp" => |c, cx, n| {
-            let folder = cx.needs_folder(cx.paths.from_prefix(n.bytes(0)));
+            let folder = cx.needs_folder(cx.paths.in_prefix(n.bytes(0)));
             once(&mut c.temp_folder, folder, n)
         };
         /// Hash table of fields; no effect.
@@ -406,7 +406,7 @@ fn ahead(cx: &mut Compiler, scope: &mut Scope, values: &ProxyValues) -> Limits {
     let memory = usize::try_from(number.saturating_mul(size)).unwrap_or(usize::MAX);
     let folder = if values.buffering && values.max_temp_file_size > 0 {
         let chosen = scope.get_mut::<ProxyBuffers>().temp_folder;
-        chosen.unwrap_or_else(|| cx.needs_folder(cx.paths.from_prefix(b"proxy_temp")))
+        chosen.unwrap_or_else(|| cx.needs_folder(cx.paths.in_prefix(b"proxy_temp")))
     } else {
         0
     };

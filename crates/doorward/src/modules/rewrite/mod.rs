@@ -28,7 +28,7 @@ pub struct Program {
     pub steps: Vec<Step>,
     /// `rewrite_log`.
     pub log: bool,
-    /// `uninitialized_variable_warn`.
+    /// `uninitialized_variable_warn`, here and for everything else that reads variables in the location.
     pub warn: bool,
 }
 
@@ -91,12 +91,12 @@ pub enum Then {
 }
 
 fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Diagnostic> {
-    plan.rewrite = program(cx, scope, true)?;
+    plan.rewrite = program(cx, scope)?;
     Ok(())
 }
 
 /// Makes the rules of a block, the plans of its `if`s included where they stand in a location.
-fn program(cx: &mut Compiler, scope: &mut Scope, in_location: bool) -> Result<Program, Diagnostic> {
+fn program(cx: &mut Compiler, scope: &mut Scope) -> Result<Program, Diagnostic> {
     let settings = scope.get_mut::<RewriteSettings>();
     let lines = std::mem::take(&mut settings.lines);
     let (log, warn) = (settings.log.unwrap_or(false), settings.warn.unwrap_or(true));
@@ -106,12 +106,12 @@ fn program(cx: &mut Compiler, scope: &mut Scope, in_location: bool) -> Result<Pr
             Line::Step(step) => step,
             Line::If { condition, mut inner, in_location: true } => {
                 inner.inherit_inside(scope);
-                let program = program(cx, &mut inner, in_location)?;
+                let program = program(cx, &mut inner)?;
                 let plan = cx.plan_of(&mut inner)?;
                 Step::If { condition, program, plan: Some(Box::new(plan)) }
             }
             Line::If { condition, mut inner, in_location: false } => {
-                let program = program(cx, &mut inner, false)?;
+                let program = program(cx, &mut inner)?;
                 Step::If { condition, program, plan: None }
             }
         });
