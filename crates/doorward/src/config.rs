@@ -66,6 +66,8 @@ pub struct Listener {
     pub address: Address,
     /// How the socket is made.
     pub options: net::listen::Options,
+    /// Whether connections start with a PROXY protocol header.
+    pub proxy_protocol: bool,
     /// Its servers by name.
     pub hosts: Hosts,
     /// On a wildcard address: the servers of addresses that share its socket.

@@ -27,6 +27,7 @@ struct Socket {
     tuned: bool,
     /// Whether it asks for a socket of its own even beside a wildcard.
     bind: bool,
+    proxy_protocol: bool,
     default: Option<usize>,
     servers: Vec<(usize, Vec<Word>)>,
 }
@@ -38,6 +39,7 @@ struct Listen {
     tuned: bool,
     bind: bool,
     default: bool,
+    proxy_protocol: bool,
 }
 
 impl Listens {
@@ -59,6 +61,7 @@ impl Listens {
                 tuned: false,
                 bind: false,
                 default: false,
+                proxy_protocol: false,
             };
             return self.add(server, &names, listen, None);
         }
@@ -83,6 +86,7 @@ impl Listens {
                     options: listen.options.clone(),
                     tuned: listen.tuned,
                     bind: listen.bind,
+                    proxy_protocol: listen.proxy_protocol,
                     default: listen.default.then_some(server),
                     servers: vec![(server, names.to_vec())],
                 });
@@ -103,6 +107,7 @@ impl Listens {
                 socket.tuned = true;
             }
             socket.bind |= listen.bind;
+            socket.proxy_protocol |= listen.proxy_protocol;
             if listen.default {
                 if socket.default.is_some() {
                     return Err(complain(format!("a duplicate default server for {address}")));
@@ -129,6 +134,7 @@ impl Listens {
                 _ => listeners.push(Listener {
                     address: socket.address,
                     options: socket.options,
+                    proxy_protocol: socket.proxy_protocol,
                     hosts,
                     specific: HashMap::new(),
                 }),
@@ -160,6 +166,7 @@ fn read(spec: &ListenSpec, cx: &Compiler) -> Result<Listen, Diagnostic> {
         tuned: false,
         bind: false,
         default: false,
+        proxy_protocol: false,
     };
     for word in &node.args[1..] {
         parameter(&mut listen, word)?;

@@ -4,28 +4,21 @@ use conf::Arg::{Flag, Many, Number, Offset, Optional, Text, Time};
 
 use super::contexts::{ANY, EVENTS, MAIN};
 use super::verdict::{
-    BY_SERVICE, NO_DEBUG, NO_ENGINE, NO_MAIL, NO_MODULES, NO_STREAM, NO_THREADS, NOT_BUILT, OWN_EVENTS,
-    OWN_REGEX, OWN_TLS_CACHE, READ_IN_PLACE,
+    BY_SERVICE, NO_DEBUG, NO_ENGINE, NO_MAIL, NO_MODULES, NO_STREAM, NO_THREADS, OWN_EVENTS, OWN_REGEX,
+    OWN_TLS_CACHE, READ_IN_PLACE,
 };
-use super::{Row, block, free, row};
+use super::{Row, free, row};
 
 pub(super) static ROWS: &[Row] = &[
-    row("daemon", MAIN, &[Flag], NOT_BUILT),
-    row("master_process", MAIN, &[Flag], NOT_BUILT),
     row("timer_resolution", MAIN, &[Time], OWN_EVENTS),
-    row("pid", MAIN, &[Text("file")], NOT_BUILT),
     row("lock_file", MAIN, &[Text("file")], OWN_EVENTS),
-    row("worker_processes", MAIN, &[Text("number | auto")], NOT_BUILT),
     row("debug_points", MAIN, &[Text("abort | stop")], NO_DEBUG),
-    row("user", MAIN, &[Text("user"), Optional(&Text("group"))], NOT_BUILT),
     row("worker_priority", MAIN, &[Text("number")], BY_SERVICE),
     row("worker_cpu_affinity", MAIN, &[Many(&Text("cpumask"))], BY_SERVICE),
     row("worker_rlimit_core", MAIN, &[Offset], BY_SERVICE),
-    row("worker_shutdown_timeout", MAIN, &[Time], NOT_BUILT),
     row("working_directory", MAIN, &[Text("directory")], BY_SERVICE),
     row("env", MAIN, &[Text("variable")], BY_SERVICE),
     row("load_module", MAIN, &[Text("file")], NO_MODULES),
-    row("error_log", MAIN, &[Many(&Text("parameter"))], NOT_BUILT),
     row("pcre_jit", MAIN, &[Flag], OWN_REGEX),
     row("include", ANY, &[Text("file | mask")], READ_IN_PLACE),
     row(
@@ -38,11 +31,6 @@ pub(super) static ROWS: &[Row] = &[
     row("ssl_engine", MAIN, &[Text("device")], NO_ENGINE),
     row("quic_bpf", MAIN, &[Flag], OWN_EVENTS),
     row("google_perftools_profiles", MAIN, &[Text("value")], NO_DEBUG),
-    block("events", MAIN, &[], NOT_BUILT),
-    row("worker_connections", EVENTS, &[Number], OWN_EVENTS),
-    row("use", EVENTS, &[Text("method")], OWN_EVENTS),
-    row("multi_accept", EVENTS, &[Flag], OWN_EVENTS),
-    row("accept_mutex", EVENTS, &[Flag], OWN_EVENTS),
     row("accept_mutex_delay", EVENTS, &[Time], OWN_EVENTS),
     row("debug_connection", EVENTS, &[Text("address | CIDR | unix:")], NO_DEBUG),
     row("epoll_events", EVENTS, &[Number], OWN_EVENTS),

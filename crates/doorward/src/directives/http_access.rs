@@ -3,13 +3,11 @@
 use conf::Arg::{Number, Text};
 
 use super::contexts::{HSL, HTTP, SL};
-use super::verdict::{NO_DEGRADATION, NOT_BUILT, OWN_HASHES};
+use super::verdict::{NO_DEGRADATION, OWN_HASHES};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
     // ngx_http_auth_request_module
-    row("auth_request", HSL, &[Text("uri | off")], NOT_BUILT),
-    row("auth_request_set", HSL, &[Text("$variable"), Text("value")], NOT_BUILT),
     // ngx_http_referer_module
     row("referer_hash_bucket_size", SL, &[Number], OWN_HASHES),
     row("referer_hash_max_size", SL, &[Number], OWN_HASHES),

@@ -1,6 +1,6 @@
 //! Directives that pass a request to an HTTP server.
 
-use conf::Arg::{Choice, Flag, Many, Number, Optional, Size, Text};
+use conf::Arg::{Flag, Many, Number, Optional, Size, Text};
 
 use super::contexts::HSL;
 use super::verdict::{NO_OPENSSL, NOT_BUILT, OWN_MEMORY, OWN_TLS_CACHE, OWN_WRITES};
@@ -8,15 +8,6 @@ use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
     // ngx_http_proxy_module
-    row("proxy_http_version", HSL, &[Choice(&["1.0", "1.1", "2"])], NOT_BUILT),
-    row(
-        "proxy_next_upstream",
-        HSL,
-        &[Many(&Text(
-            "error | timeout | denied | invalid_header | http_500 | http_502 | http_503 | http_504 | http_403 | http_404 | http_429 | non_idempotent | off",
-        ))],
-        NOT_BUILT,
-    ),
     row("proxy_ssl_certificate", HSL, &[Text("file")], NOT_BUILT),
     row(
         "proxy_ssl_certificate_cache",
@@ -41,12 +32,6 @@ pub(super) static ROWS: &[Row] = &[
         "proxy_store_access",
         HSL,
         &[Text("permissions"), Optional(&Text("permissions")), Optional(&Text("permissions"))],
-        NOT_BUILT,
-    ),
-    row(
-        "proxy_temp_path",
-        HSL,
-        &[Text("path"), Optional(&Text("level1")), Optional(&Text("level2")), Optional(&Text("level3"))],
         NOT_BUILT,
     ),
     // ngx_http_tunnel_module

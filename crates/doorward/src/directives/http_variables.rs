@@ -2,29 +2,12 @@
 
 use conf::Arg::{Flag, Many, Number, Optional, Text};
 
-use super::contexts::{HSL, HTTP, IF_IN_LOCATION, IF_IN_SERVER, SL};
+use super::contexts::{HSL, HTTP};
 use super::verdict::{NO_GEOIP, NOT_BUILT, OWN_HASHES};
-use super::{Row, block, row};
+use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
     // ngx_http_rewrite_module
-    row("break", SL.or(IF_IN_SERVER).or(IF_IN_LOCATION), &[], NOT_BUILT),
-    block("if", SL, &[Many(&Text("condition"))], NOT_BUILT),
-    row(
-        "return",
-        SL.or(IF_IN_SERVER).or(IF_IN_LOCATION),
-        &[Text("code"), Optional(&Text("text"))],
-        NOT_BUILT,
-    ),
-    row(
-        "rewrite",
-        SL.or(IF_IN_SERVER).or(IF_IN_LOCATION),
-        &[Text("regex"), Text("replacement"), Optional(&Text("flag"))],
-        NOT_BUILT,
-    ),
-    row("rewrite_log", HSL.or(IF_IN_SERVER).or(IF_IN_LOCATION), &[Flag], NOT_BUILT),
-    row("set", SL.or(IF_IN_SERVER).or(IF_IN_LOCATION), &[Text("$variable"), Text("value")], NOT_BUILT),
-    row("uninitialized_variable_warn", HSL.or(IF_IN_SERVER).or(IF_IN_LOCATION), &[Flag], NOT_BUILT),
     // ngx_http_map_module
     row("map_hash_bucket_size", HTTP, &[Number], OWN_HASHES),
     row("map_hash_max_size", HTTP, &[Number], OWN_HASHES),

@@ -82,11 +82,6 @@ const fn row(name: &'static str, contexts: Contexts, args: &'static [Arg], set: 
     Row { name, contexts, args, shape: Shape::Simple, default: "", doc: "", set }
 }
 
-/// A row with a block of directives.
-const fn block(name: &'static str, contexts: Contexts, args: &'static [Arg], set: Verdict) -> Row {
-    Row { name, contexts, args, shape: Shape::Block, default: "", doc: "", set }
-}
-
 /// A row with a block of data, or of directives that have no rows.
 const fn free(name: &'static str, contexts: Contexts, args: &'static [Arg], set: Verdict) -> Row {
     Row { name, contexts, args, shape: Shape::Free, default: "", doc: "", set }
@@ -102,7 +97,6 @@ mod contexts {
     pub(super) const HTTP: Contexts = Contexts::HTTP;
     pub(super) const SERVER: Contexts = Contexts::SERVER;
     pub(super) const LOCATION: Contexts = Contexts::LOCATION;
-    pub(super) const IF_IN_SERVER: Contexts = Contexts::IF_IN_SERVER;
     pub(super) const IF_IN_LOCATION: Contexts = Contexts::IF_IN_LOCATION;
     pub(super) const LIMIT_EXCEPT: Contexts = Contexts::LIMIT_EXCEPT;
     pub(super) const UPSTREAM: Contexts = Contexts::UPSTREAM;
@@ -114,30 +108,82 @@ mod contexts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modules;
 
     /// nginx's own facts: name, contexts, and how many arguments.
     const NGINX: &str = include_str!("../../tests/nginx-directives.tsv");
 
-    #[test]
-    fn rows_stand_where_nginx_has_them_with_as_many_arguments() {
-        let facts: Vec<[&str; 3]> = NGINX.lines().skip(1).map(columns).collect();
-        for row in rows() {
-            let mut same_name = facts.iter().filter(|[name, ..]| *name == row.name).peekable();
-            let place = sorted(&row.contexts.to_string(), ", ");
-            let agrees = |[_, contexts, arity]: &[&str; 3]| {
-                sorted(&contexts.replace("if-in-", "if in "), ",") == place
-                    && count(arity) == row.count()
-                    && arity.contains("BLOCK") == (row.shape != Shape::Simple)
-            };
-            // Names that nginx does not have are NGINX Plus's.
-            let known = same_name.peek().is_some();
-            assert!(!known || same_name.any(agrees), "{} in {}: {}", row.name, row.contexts, row.syntax());
-        }
+    fn every_row() -> impl Iterator<Item = &'static Row> {
+        modules::directives().chain(rows())
     }
 
-    fn columns(line: &str) -> [&str; 3] {
-        let mut columns = line.split('\t');
-        std::array::from_fn(|_| columns.next().unwrap())
+    /// One of nginx's facts.
+    struct Fact {
+        name: &'static str,
+        contexts: Vec<String>,
+        arity: &'static str,
+    }
+
+    fn facts() -> Vec<Fact> {
+        let fact = |line: &'static str| {
+            let mut columns = line.split('\t');
+            let (name, contexts, arity) =
+                (columns.next().unwrap(), columns.next().unwrap(), columns.next().unwrap());
+            Fact { name, contexts: sorted(&contexts.replace("if-in-", "if in "), ","), arity }
+        };
+        NGINX.lines().skip(1).map(fact).collect()
+    }
+
+    #[test]
+    fn rows_stand_where_nginx_has_them_with_as_many_arguments() {
+        let facts = facts();
+        let mut wrong = Vec::new();
+        for row in every_row() {
+            let mut same_name = facts.iter().filter(|fact| fact.name == row.name).peekable();
+            let place = sorted(&row.contexts.to_string(), ", ");
+            let agrees = |fact: &Fact| {
+                fact.contexts == place
+                    && count(fact.arity) == row.count()
+                    && fact.arity.contains("BLOCK") == (row.shape != Shape::Simple)
+            };
+            // Names that nginx does not have are NGINX Plus's.
+            if same_name.peek().is_some() && !same_name.any(agrees) {
+                wrong.push(format!("{} in {}: {}", row.name, row.contexts, row.syntax()));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn every_directive_of_nginx_has_a_row() {
+        let missing: Vec<_> = facts()
+            .into_iter()
+            .filter(|fact| {
+                let of_name = every_row().filter(|row| row.name == fact.name);
+                let places: Vec<String> =
+                    of_name.flat_map(|row| sorted(&row.contexts.to_string(), ", ")).collect();
+                !fact.contexts.iter().all(|place| places.contains(place))
+            })
+            .map(|fact| format!("{} in {}", fact.name, fact.contexts.join(", ")))
+            .collect();
+        assert!(missing.is_empty(), "{missing:#?}");
+    }
+
+    #[test]
+    fn no_two_rows_claim_one_place() {
+        let all: Vec<_> = every_row().collect();
+        let mut twice = Vec::new();
+        for (at, row) in all.iter().enumerate() {
+            for other in &all[at + 1..] {
+                let places = sorted(&row.contexts.to_string(), ", ");
+                let shared =
+                    sorted(&other.contexts.to_string(), ", ").iter().any(|place| places.contains(place));
+                if row.name == other.name && shared {
+                    twice.push(format!("{} in {}", row.name, row.contexts));
+                }
+            }
+        }
+        assert!(twice.is_empty(), "{twice:#?}");
     }
 
     fn sorted(list: &str, separator: &str) -> Vec<String> {
@@ -160,16 +206,5 @@ mod tests {
             }
         });
         counts.reduce(|a, b| (a.0.min(b.0), a.1.zip(b.1).map(|(x, y)| x.max(y)))).unwrap()
-    }
-
-    #[test]
-    fn no_two_rows_claim_one_place() {
-        let all: Vec<_> = rows().collect();
-        for (i, row) in all.iter().enumerate() {
-            for other in &all[i + 1..] {
-                let clash = row.name == other.name && row.contexts.contains(other.contexts);
-                assert!(!clash, "{} in {}", row.name, row.contexts);
-            }
-        }
     }
 }

@@ -104,7 +104,7 @@ pub static PASS: Module = Module {
 
 /// Which failures to connect lead to another server.
 #[derive(Clone, Copy)]
-struct Next {
+pub struct Next {
     error: bool,
     timeout: bool,
 }

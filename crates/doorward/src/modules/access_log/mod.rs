@@ -38,7 +38,7 @@ pub static MODULE: Module = Module {
         "access_log" in [HTTP SERVER LOCATION IF_IN_LOCATION LIMIT_EXCEPT] (Text("path | off"), Optional(&Many(&Text("parameter")))) = "logs/access.log combined" => access_log;
         /// Keeps log files open whose names have variables: `max=number [inactive=time] [min_uses=number] [valid=time]`,
         /// or `off`.
-        "open_log_file_cache" in [HTTP SERVER LOCATION] (Many(&Text("parameter"))) = "off" => |c, _, n| {
+        "open_log_file_cache" in [HTTP SERVER LOCATION] (Text("off | max=N"), Optional(&Text("parameter")), Optional(&Text("parameter")), Optional(&Text("parameter"))) = "off" => |c, _, n| {
             conf::once(&mut c.keeping, Keeping::read(n)?, n)
         };
     },

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use conf::Arg::{Choice, Flag, Number, Optional, Text, Time};
+use conf::Arg::{Choice, Flag, Many, Number, Optional, Text, Time};
 use conf::{Diagnostic, Node, once};
 use net::process::{find_group, find_user};
 
@@ -164,7 +164,7 @@ impl Settings for ErrorLogs {
 
 pub(super) const ERROR_LOG: &[Directive] = directives! { ErrorLogs;
     /// Where errors are logged, from which level on.
-    "error_log" in [MAIN HTTP SERVER LOCATION] (Text("file | stderr | syslog:..."), Optional(&Text("level"))) = "logs/error.log error" => error_log;
+    "error_log" in [MAIN HTTP SERVER LOCATION] (Text("file | stderr | syslog:..."), Optional(&Many(&Text("level")))) = "logs/error.log error" => error_log;
 };
 
 fn error_log(settings: &mut ErrorLogs, cx: &mut Compiler, node: &Node) -> Result<(), Diagnostic> {

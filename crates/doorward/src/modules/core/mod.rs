@@ -342,7 +342,7 @@ pub static SETTINGS: Module = Module {
             once(&mut c.keepalive_timeout, KeepAlive { timeout: n.msec(0)?, header }, n)
         };
         /// Browsers whose connections are closed after a response: `msie6` (old versions, after a POST), `safari`, or `none`.
-        "keepalive_disable" in [HTTP SERVER LOCATION] (Many(&Text("browser"))) = "msie6" => |c, _, n| {
+        "keepalive_disable" in [HTTP SERVER LOCATION] (Text("none | browser"), Optional(&Text("browser"))) = "msie6" => |c, _, n| {
             let mut unkept = Unkept::default();
             for browser in n.choices(&[("none", 0), ("msie6", 1), ("safari", 2)])? {
                 match browser {
