@@ -308,6 +308,10 @@ fn heads_fit_the_buffers_nginx_would_fill() {
     assert_eq!(parse(format!("{head}F: g\r\n").as_bytes(), &few).0, Err(RequestError::TooManyFields));
     // Empty lines before a request are not endless: stricter than nginx.
     assert_eq!(parse(&[b'\n'; 65], &limits).0, Err(RequestError::InvalidRequest));
+    let behind = |lines: usize| "\n".repeat(lines) + "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(parse(behind(64).as_bytes(), &limits).0, Ok(true));
+    // Also when the request has come together with them.
+    assert_eq!(parse(behind(65).as_bytes(), &limits).0, Err(RequestError::InvalidRequest));
 }
 
 #[test]

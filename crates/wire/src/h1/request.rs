@@ -89,11 +89,11 @@ impl RequestParser {
         head: &mut RequestHead,
     ) -> Result<bool, RequestError> {
         let parsed = self.line.parse(buf, head);
-        let Some(start) = self.line.start() else {
-            // nginx throws empty lines away as they come; we keep no endless supply of them.
-            let endless = self.line.pos() > limits.header_buffer;
-            return if endless { Err(RequestError::InvalidRequest) } else { Ok(false) };
-        };
+        // nginx throws empty lines away as they come; we keep no endless supply of them, however they arrive.
+        if self.line.start().unwrap_or(self.line.pos()) > limits.header_buffer {
+            return Err(RequestError::InvalidRequest);
+        }
+        let Some(start) = self.line.start() else { return Ok(false) };
         let room = self.room.get_or_insert_with(|| Room::new(limits, start));
         let end = match &parsed {
             Ok(true) => self.line.pos(),
