@@ -164,7 +164,9 @@ impl Settings for ErrorLogs {
 
 pub(super) const ERROR_LOG: &[Directive] = directives! { ErrorLogs;
     /// Where errors are logged, from which level on.
-    "error_log" in [MAIN HTTP SERVER LOCATION] (Text("file | stderr | syslog:..."), Optional(&Many(&Text("level")))) = "logs/error.log error" => error_log;
+    "error_log" in [MAIN] (Many(&Text("file | stderr | syslog:... [level]"))) = "logs/error.log error" => error_log;
+    /// Where errors are logged, from which level on.
+    "error_log" in [HTTP SERVER LOCATION] (Many(&Text("file | stderr | syslog:... [level]"))) = "logs/error.log error" => error_log;
 };
 
 fn error_log(settings: &mut ErrorLogs, cx: &mut Compiler, node: &Node) -> Result<(), Diagnostic> {
