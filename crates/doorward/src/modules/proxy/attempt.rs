@@ -120,11 +120,11 @@ impl Proxy {
             attempt.connect_time = Some(net::clock::now() - attempt.started);
         }
         parser.reset();
-        let bytes = visit.worker.buffers.take(READ);
-        let mut reading = Reading { head, parser, bytes, reused };
+        let mut reading = Reading { head, parser, bytes: Vec::new(), reused };
         self.send_head(ex, question, &mut connection, reused).await?;
         let mut sent = Sent::Whole;
         if question.body != RequestFraming::None {
+            reading.bytes = visit.worker.buffers.take(READ);
             sent = Box::pin(self.send_body(ex, question, &mut connection, &mut reading)).await?;
         }
         if sent == Sent::Whole {
@@ -242,8 +242,16 @@ impl Proxy {
         reading: &mut Reading<'_>,
     ) -> Result<(), Failed> {
         let watch = self.watches(ex);
+        let buffers = &ex.visit.worker.buffers;
         loop {
-            let read = connection.stream.read(&mut reading.bytes, READ);
+            let read = async {
+                // The buffer is taken when there is something to read: then it is one that was used just now.
+                if reading.bytes.capacity() == 0 {
+                    connection.stream.read_ready().await?;
+                    reading.bytes = buffers.take(READ);
+                }
+                connection.stream.read(&mut reading.bytes, READ).await
+            };
             match ex.visit.client.waiting(self.values.read_timeout, watch, read).await {
                 Ok(read) => {
                     if self.take_read(ex, read, reading)? {
