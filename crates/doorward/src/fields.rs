@@ -180,6 +180,10 @@ impl Fields {
     }
 
     fn keep(&mut self, text: &[u8]) -> Range {
+        if self.bytes.capacity() == 0 {
+            // Room for the fields of most answers of our own, at once rather than bit by bit.
+            self.bytes.reserve(256);
+        }
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(text);
         Range { start, end: self.bytes.len() as u32 }

@@ -100,7 +100,10 @@ impl Template {
 
     /// The value for this request.
     pub fn eval(&self, ex: &Exchange<'_>) -> Vec<u8> {
-        let mut out = Vec::new();
+        if let Some(text) = self.as_literal() {
+            return text.to_vec();
+        }
+        let mut out = Vec::with_capacity(64);
         self.append(ex, &mut out);
         out
     }
