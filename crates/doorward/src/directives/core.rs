@@ -10,6 +10,10 @@ use super::verdict::{
 use super::{Row, free, row};
 
 pub(super) static ROWS: &[Row] = &[
+    row("multi_accept", EVENTS, &[Flag], OWN_EVENTS),
+    row("worker_connections", EVENTS, &[Number], OWN_EVENTS),
+    row("use", EVENTS, &[Text("method")], OWN_EVENTS),
+    row("accept_mutex", EVENTS, &[Flag], OWN_EVENTS),
     row("timer_resolution", MAIN, &[Time], OWN_EVENTS),
     row("lock_file", MAIN, &[Text("file")], OWN_EVENTS),
     row("debug_points", MAIN, &[Text("abort | stop")], NO_DEBUG),

@@ -3,10 +3,15 @@
 use conf::Arg::{Flag, Many, Number, Optional, Size, Text};
 
 use super::contexts::HSL;
-use super::verdict::{NO_OPENSSL, NOT_BUILT, OWN_MEMORY, OWN_TLS_CACHE, OWN_WRITES};
+use super::verdict::{NO_OPENSSL, NOT_BUILT, OWN_HASHES, OWN_MEMORY, OWN_TLS_CACHE, OWN_WRITES};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
+    row("proxy_busy_buffers_size", HSL, &[Size], OWN_MEMORY),
+    row("proxy_temp_file_write_size", HSL, &[Size], OWN_WRITES),
+    row("proxy_headers_hash_max_size", HSL, &[Number], OWN_HASHES),
+    row("proxy_headers_hash_bucket_size", HSL, &[Number], OWN_HASHES),
+    row("proxy_send_lowat", HSL, &[Size], OWN_WRITES),
     // ngx_http_proxy_module
     row("proxy_ssl_certificate", HSL, &[Text("file")], NOT_BUILT),
     row(

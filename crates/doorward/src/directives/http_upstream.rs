@@ -3,10 +3,11 @@
 use conf::Arg::{Many, Optional, Text, Time};
 
 use super::contexts::UPSTREAM;
-use super::verdict::NOT_BUILT;
+use super::verdict::{NOT_BUILT, SHARED_STATE};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
+    row("zone", UPSTREAM, &[Text("name"), Optional(&Text("size"))], SHARED_STATE),
     // ngx_http_upstream
     row(
         "resolver",

@@ -29,6 +29,7 @@ pub(super) const OWN_TLS_CACHE: Verdict =
 pub(super) const OWN_FILES: Verdict = NoEffect("Doorward opens and reads files in its own way");
 pub(super) const OWN_WRITES: Verdict =
     NoEffect("head and body leave in one write wherever possible, and nothing small is held back");
+pub(super) const SHARED_STATE: Verdict = NoEffect("the workers share the state of a group without it");
 pub(super) const OWN_MEMORY: Verdict = NoEffect("Doorward sizes these pieces of memory by itself");
 pub(super) const OWN_HASHES: Verdict = NoEffect("Doorward's tables grow as they need to");
 pub(super) const NO_TEMPORARY: Verdict = NoEffect("Doorward writes no temporary files here");

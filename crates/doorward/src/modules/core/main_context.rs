@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use conf::Arg::{Choice, Flag, Many, Number, Optional, Text, Time};
+use conf::Arg::{Flag, Many, Number, Optional, Text, Time};
 use conf::{Diagnostic, Node, once};
 use net::process::{find_group, find_user};
 
@@ -137,14 +137,6 @@ pub(super) const DIRECTIVES: &[Directive] = directives! { MainSettings;
         let mut scope = Scope::default();
         cx.block(n.block.as_deref().unwrap_or_default(), conf::Contexts::EVENTS, &mut scope)
     };
-    /// Whether a thread takes up several connections at once; this program always does.
-    "multi_accept" in [EVENTS] (Flag) = "off" => |_, _, _| Ok(());
-    /// Connections of a worker; this program takes as many as the system's limit on open files allows.
-    "worker_connections" in [EVENTS] (Number) = "512" => |_, _, _| Ok(());
-    /// The system's way to wait for connections; this program chooses it itself.
-    "use" in [EVENTS] (Text("method")) = "" => |_, _, _| Ok(());
-    /// Locks the choice of who accepts; not needed here.
-    "accept_mutex" in [EVENTS] (Choice(&["on", "off"])) = "off" => |_, _, _| Ok(());
 };
 
 /// Error logs of a block: its own, or else the enclosing block's.

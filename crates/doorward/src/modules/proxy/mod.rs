@@ -17,7 +17,7 @@ pub use pass::{Destination, Fixed, Group};
 pub use response::Hidden;
 pub use tunnel::Tunnel;
 
-use conf::Arg::{Choice, Flag, Many, Number, Offset, Optional, Size, Text, Time};
+use conf::Arg::{Choice, Flag, Many, Number, Optional, Size, Text, Time};
 use conf::{Contexts, Diagnostic, once};
 
 use crate::module::{Module, Scope, Settings};
@@ -174,10 +174,10 @@ pub struct Proxy {
 
 impl Proxy {
     /// What another protocol shares with this one: how the fields of answers are taken.
-    pub fn for_answers(values: ProxyValues, hidden: Hidden, cx: &mut Compiler) -> Result<Proxy, Diagnostic> {
-        Ok(Proxy {
+    pub fn for_answers(values: ProxyValues, hidden: Hidden) -> Proxy {
+        Proxy {
             destination: Destination::Variable(Template::default()),
-            request: request::Fields::new(&[], &values, cx)?,
+            request: request::Fields::new(&[]),
             values,
             cache: None,
             hidden,
@@ -186,7 +186,7 @@ impl Proxy {
             resolver: ResolverSettings::default().settle(),
             ahead: Limits { memory: 32 << 10, file: 0, folder: 0 },
             location_key: 0,
-        })
+        }
     }
 }
 
@@ -326,21 +326,11 @@ pub static REWRITES: Module = Module {
 pub static BUFFERS: Module = Module {
     name: "ngx_http_proxy_module",
     directives: directives! { ProxyBuffers;
-        /// Buffers that may be busy sending; no effect: pieces are sent as they come.
-        "proxy_busy_buffers_size" in [HTTP SERVER LOCATION] (Size) = "8k|16k" => |_, _, _| Ok(());
-        /// Size of writes to temporary files; no effect.
-        "proxy_temp_file_write_size" in [HTTP SERVER LOCATION] (Size) = "8k|16k" => |_, _, _| Ok(());
         /// Folder of temporary files.
         "proxy_temp_path" in [HTTP SERVER LOCATION] (Text("path"), Optional(&Number), Optional(&Number), Optional(&Number)) = "proxy_temp" => |c, cx, n| {
             let folder = cx.needs_folder(cx.paths.in_prefix(n.bytes(0)));
             once(&mut c.temp_folder, folder, n)
         };
-        /// Hash table of fields; no effect.
-        "proxy_headers_hash_max_size" in [HTTP SERVER LOCATION] (Number) = "512" => |_, _, _| Ok(());
-        /// Hash table of fields; no effect.
-        "proxy_headers_hash_bucket_size" in [HTTP SERVER LOCATION] (Number) = "64" => |_, _, _| Ok(());
-        /// Low-water mark of BSD systems; no effect here.
-        "proxy_send_lowat" in [HTTP SERVER LOCATION] (Offset) = "0" => |_, _, _| Ok(());
     },
     variables: &[],
     plan: |_, _, _| Ok(()),
@@ -373,7 +363,7 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     {
         return Err(Diagnostic::at(fixed.span, NO_URI_PART));
     }
-    let request = request::Fields::new(&lists.set_header, &values, cx)?;
+    let request = request::Fields::new(&lists.set_header);
     let cache = Cache::settle(cx, scope, &values.ignore_headers)?.map(Box::new);
     let hidden = Hidden::new(
         lists.hide_header.as_deref().unwrap_or_default(),

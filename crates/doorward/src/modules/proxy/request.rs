@@ -2,13 +2,11 @@
 
 use std::collections::HashSet;
 
-use conf::Diagnostic;
 use wire::Name;
 use wire::h1::Method;
 
+use super::Proxy;
 use super::pass::Fixed;
-use super::{Proxy, ProxyValues};
-use crate::compile::Compiler;
 use crate::deliver::itoa;
 use crate::exchange::Exchange;
 use crate::modules::cache::Entry;
@@ -57,7 +55,7 @@ const CONDITIONS: [Name; 6] = [
 
 impl Fields {
     /// Arranges the fields of a location.
-    pub fn new(set: &[(Vec<u8>, Template)], _: &ProxyValues, _: &mut Compiler) -> Result<Fields, Diagnostic> {
+    pub fn new(set: &[(Vec<u8>, Template)]) -> Fields {
         let mut fields = Fields {
             default_host: true,
             set: Vec::new(),
@@ -91,7 +89,7 @@ impl Fields {
         for id in CONDITIONS {
             fields.left_out_to_store[id as usize / 64] |= 1 << (id as usize % 64);
         }
-        Ok(fields)
+        fields
     }
 
     fn leave_out(&mut self, id: Name, name: &[u8]) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use conf::Arg::{Flag, Many, Number, Optional, Text, Time};
+use conf::Arg::{Many, Number, Optional, Text, Time};
 use conf::{Contexts, Diagnostic, Node, Span, once};
 use net::Address;
 
@@ -174,10 +174,6 @@ pub(super) const SERVERS: &[Directive] = directives! { Block;
     "keepalive_time" in [UPSTREAM] (Time) = "1h" => |c, _, n| once(&mut c.time, n.msec(0)?, n);
     /// Longest time that a connection is kept idle.
     "keepalive_timeout" in [UPSTREAM] (Time) = "60s" => |c, _, n| once(&mut c.timeout, n.msec(0)?, n);
-    /// Keeps the group's state in a shared zone; the workers of this program share it anyway.
-    "zone" in [UPSTREAM] (Text("name"), Optional(&Text("size"))) = "" => |_, _, _| Ok(());
-    /// Whether the balancer's state is asked for; accepted as nginx's `round_robin` has no directive.
-    "preresolve" in [UPSTREAM] (Flag) = "off" => |_, _, _| Ok(());
 };
 
 fn method(block: &mut Block, cx: &mut Compiler, node: &Node, method: MethodLine) -> Result<(), Diagnostic> {
