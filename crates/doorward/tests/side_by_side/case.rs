@@ -91,12 +91,22 @@ impl Case {
             .into_iter()
             .filter(|name| !OWN.iter().any(|own| name.starts_with(own)))
             .collect();
+        names.extend(self.hosts().into_iter().map(|(_, service)| service));
         for section in self.sections.keys() {
             names.extend(section.strip_prefix("upstream ").map(|name| name.trim().to_owned()));
         }
         let script =
             |name: &String| self.sections.get(&format!("upstream {name}")).map_or("", String::as_str);
         names.into_iter().map(|name| (name.clone(), script(&name))).collect()
+    }
+
+    /// The names of hosts, each with the service behind it; where there are any, the case has a machine of its own.
+    pub(crate) fn hosts(&self) -> Vec<(String, String)> {
+        let lines = self.sections.get("hosts").map_or("", String::as_str).lines();
+        lines
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, service)| (name.to_owned(), service.trim().to_owned()))
+            .collect()
     }
 
     /// Whether HTTP/1.0 towards upstreams is asked for, and not only an old default.
@@ -106,7 +116,7 @@ impl Case {
 }
 
 /// Placeholders that are no services.
-const OWN: [&str; 4] = ["listen", "down", "dir", "user"];
+const OWN: [&str; 5] = ["listen", "down", "dir", "user", "guide"];
 
 /// The words between per cent signs.
 pub(crate) fn placeholders(text: &str) -> BTreeSet<String> {

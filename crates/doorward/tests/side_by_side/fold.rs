@@ -69,8 +69,8 @@ impl Fold {
         self.text(&text) + "\n\n" + &self.text(&String::from_utf8_lossy(&request.body))
     }
 
-    /// An access log: dates in brackets have no place in a comparison.
-    pub(crate) fn log(&self, text: &str) -> String {
+    /// An access log: dates in brackets have no place in a comparison, nor do lengths of pages with a product's name.
+    pub(crate) fn log(&self, text: &str, pages: &[String]) -> String {
         let mut lines = String::new();
         for line in text.lines() {
             let line = match (line.find('['), line.find("000]")) {
@@ -79,6 +79,7 @@ impl Fold {
                 }
                 _ => line.to_owned(),
             };
+            let line = pages.iter().fold(line, |line, page| line.replace(page, "\" A PAGE \""));
             lines += &self.text(&line);
             lines.push('\n');
         }
@@ -101,6 +102,12 @@ impl Fold {
             })
             .collect()
     }
+}
+
+/// Status and length of a built-in page as the usual format of an access log has them.
+pub(crate) fn page_in_log(answer: &Answer) -> Option<String> {
+    let is_page = find(&answer.body, b"<hr><center>");
+    is_page.then(|| Some(format!("\" {} {} \"", answer.status()?, answer.body.len())))?
 }
 
 /// `nginx/1.28.3` and `doorward` alike; whether there is a version stays visible.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::case::{Case, Step};
 use crate::client::{Answer, Client};
-use crate::fold::Fold;
+use crate::fold::{self, Fold};
 use crate::server::{Ground, Server};
 
 /// What a case brought to light on one server, with names in place of ports and folders.
@@ -55,6 +55,7 @@ fn attempt(case: &Case, binary: &Path, fold: bool) -> Result<Seen, String> {
     let server = Server::start(binary, &ground)?;
     act(case, &ground, &mut seen).map_err(|error| format!("connecting: {error}"))?;
     server.stop()?;
+    let pages: Vec<String> = seen.answers.iter().filter_map(fold::page_in_log).collect();
     for answer in &mut seen.answers {
         names.answer(answer);
     }
@@ -65,7 +66,7 @@ fn attempt(case: &Case, binary: &Path, fold: bool) -> Result<Seen, String> {
         seen.services.insert(name.clone(), requests);
     }
     for name in ground.logs() {
-        let text = names.log(&ground.text(&name));
+        let text = names.log(&ground.text(&name), &pages);
         seen.logs.insert(name, text);
     }
     seen.errors = names.sentences(&ground.text("error.log"));

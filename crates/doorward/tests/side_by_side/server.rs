@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::case::{Case, placeholders};
 use crate::mock::Mock;
+use crate::room;
 use crate::script::Script;
 
 /// The folder of a case on one side, with everything the configuration names.
@@ -32,9 +33,19 @@ impl Ground {
         fs::create_dir(folder.path().join("logs"))?;
         let mut values = BTreeMap::from([("dir".to_owned(), at), ("user".to_owned(), owner().to_owned())]);
         let services = case.services();
+        values.insert("guide".to_owned(), concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guide").to_owned());
+        let hosts = case.hosts();
+        let mut named = Vec::new();
+        if !hosts.is_empty() {
+            values.insert("listen".to_owned(), room::LISTEN.to_owned());
+            named = room::furnish(&hosts)?;
+        }
         let mut listeners = Vec::new();
         for (name, _) in &services {
-            let listener = TcpListener::bind(("127.0.0.1", 0))?;
+            let listener = match named.iter().position(|(service, _)| service == name) {
+                Some(at) => named.swap_remove(at).1,
+                None => TcpListener::bind(("127.0.0.1", 0))?,
+            };
             values.insert(name.clone(), listener.local_addr()?.to_string());
             listeners.push(listener);
         }
@@ -42,7 +53,7 @@ impl Ground {
         // The listeners of free ports are held together, so that no port is given twice.
         let mut held = Vec::new();
         for name in placeholders(&configuration) {
-            if name.starts_with("listen") || name.starts_with("down") {
+            if (name.starts_with("listen") || name.starts_with("down")) && !values.contains_key(&name) {
                 let listener = TcpListener::bind(("127.0.0.1", 0))?;
                 values.insert(name, listener.local_addr()?.to_string());
                 held.push(listener);
@@ -96,10 +107,15 @@ impl Ground {
     /// The names of the access logs.
     pub(crate) fn logs(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| name.ends_with(".log") && name != "error.log")
-            .collect();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.collect();
+        if room::is_here() {
+            // Where a configuration that does not say it has it.
+            names.push("logs/access.log".to_owned());
+            let entries = room::FOLDERS.iter().flat_map(fs::read_dir).flatten().flatten();
+            names.extend(entries.map(|entry| entry.path().display().to_string()));
+        }
+        names.retain(|name| name.ends_with(".log") && name != "error.log");
         names.sort();
         names
     }
