@@ -1,5 +1,6 @@
 //! HTTP as bytes: messages, fields and bodies, read and written without any input or output of its own.
 
+mod name;
 mod range;
 
 pub mod cookie;
@@ -13,5 +14,6 @@ pub mod proxy_protocol;
 pub mod status;
 pub mod uri;
 
-pub use field::{Field, Name};
+pub use field::Field;
+pub use name::Name;
 pub use range::Range;

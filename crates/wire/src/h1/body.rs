@@ -1,7 +1,7 @@
 //! Bodies: where the payload stands in what was received, and where the message ends.
 
 use super::lines::{Line, Lines, Rules};
-use crate::field::{Field, Name};
+use crate::{Field, Name};
 
 /// How a body is framed, and how much of it is still to come.
 #[derive(Clone, Default, Debug)]

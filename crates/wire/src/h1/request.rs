@@ -5,10 +5,10 @@ use super::refusal::{RequestError, text, whole};
 use super::request_head::{Connection, Limits, Method, RequestHead, Version};
 use super::request_line::RequestLine;
 use super::room::Room;
-use crate::field::{Field, Name, NameSet};
 use crate::host::host;
+use crate::name::NameSet;
 use crate::uri::normalize;
-use crate::{Range, list};
+use crate::{Field, Name, Range, list};
 
 /// Reads one request head from a growing buffer and looks at each byte once.
 ///

@@ -3,7 +3,7 @@
 use super::body::{Chunked, Decoder};
 use super::refusal::text;
 use crate::Range;
-use crate::field::{self, Field, Name};
+use crate::{Field, Name, field};
 
 /// What a server block allows a head to be.
 #[derive(Clone, Copy, Debug)]

@@ -5,8 +5,8 @@ use super::lines::{Line, Lines, Rules};
 use super::refusal::{text, whole};
 use super::request::number;
 use super::scan;
-use crate::field::{self, Field, Name, NameSet};
-use crate::{Range, list};
+use crate::name::NameSet;
+use crate::{Field, Name, Range, field, list};
 
 /// A response head. All ranges lie in the buffer it was parsed from.
 #[derive(Clone, Default, Debug)]
