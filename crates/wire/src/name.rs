@@ -118,16 +118,16 @@ impl Name {
     /// The name that the first `len` bytes of a window spell, in any case.
     #[inline]
     pub(crate) fn at(window: &Window, len: usize) -> Name {
-        // `len` is below WINDOW, or the name is none of ours.
-        let byte = |at: usize| window[at % WINDOW];
-        let ends = [byte(0), byte(len.wrapping_sub(2)), byte(len.wrapping_sub(1))];
-        let name = SLOTS[slot(len, ends, MULTIPLIER)];
+        let Some([first, .., before, last] | [first @ before, last]) = window.get(..len) else {
+            return Name::Other;
+        };
+        let name = SLOTS[slot(len, [*first, *before, *last], MULTIPLIER)];
         if SPELLINGS[name as usize].is_at(window, len) { name } else { Name::Other }
     }
 }
 
-/// As many bytes as are looked at for a name; no known one is longer than three words of them.
-pub(crate) const WINDOW: usize = 32;
+/// As many bytes as are looked at for a name; no known one is longer.
+pub(crate) const WINDOW: usize = 24;
 
 /// The bytes of a buffer from a name's first on, or that name and anything behind it.
 pub(crate) type Window = [u8; WINDOW];
@@ -157,10 +157,8 @@ impl Spelling {
     #[inline]
     fn is_at(&self, window: &Window, len: usize) -> bool {
         let mut difference = 0;
-        for (at, (word, free)) in self.words.iter().zip(self.free).enumerate() {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(&window[at * 8..at * 8 + 8]);
-            difference |= (u64::from_le_bytes(bytes) | free) ^ word;
+        for ((bytes, free), word) in window.as_chunks().0.iter().zip(self.free).zip(self.words) {
+            difference |= (u64::from_le_bytes(*bytes) | free) ^ word;
         }
         self.len == len && difference == 0
     }
@@ -226,32 +224,32 @@ const fn slots(multiplier: u32) -> Option<[Name; SIZE]> {
 
 /// A set of names, for asking which fields were seen.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct NameSet([u64; 2]);
+pub(crate) struct NameSet(u128);
 
 impl NameSet {
     pub(crate) const fn of(names: &[Name]) -> NameSet {
-        NameSet([0; 2]).with(names)
+        NameSet(0).with(names)
     }
 
-    pub(crate) const fn with(self, names: &[Name]) -> NameSet {
-        let (mut set, mut rest) = (self.0, names);
+    pub(crate) const fn with(mut self, names: &[Name]) -> NameSet {
+        let mut rest = names;
         while let [name, others @ ..] = rest {
-            set[(*name as usize >> 6) & 1] |= 1 << (*name as u8 & 63);
+            self.0 |= 1 << *name as u8;
             rest = others;
         }
-        NameSet(set)
+        self
     }
 
     #[inline]
-    pub(crate) fn contains(self, name: Name) -> bool {
-        self.0[(name as usize >> 6) & 1] & (1 << (name as u8 & 63)) != 0
+    pub(crate) const fn contains(self, name: Name) -> bool {
+        self.0 >> name as u8 & 1 != 0
     }
 
     /// Adds a name; false when it was there already.
     #[inline]
-    pub(crate) fn insert(&mut self, name: Name) -> bool {
+    pub(crate) const fn insert(&mut self, name: Name) -> bool {
         let was = self.contains(name);
-        self.0[(name as usize >> 6) & 1] |= 1 << (name as u8 & 63);
+        self.0 |= 1 << name as u8;
         !was
     }
 }

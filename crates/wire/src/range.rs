@@ -15,9 +15,9 @@ impl Range {
     /// A range of two offsets. Heads are bounded far below 4 GiB; an offset beyond that makes an empty range.
     #[inline]
     pub fn new(start: usize, end: usize) -> Range {
-        match (u32::try_from(start), u32::try_from(end)) {
-            (Ok(start), Ok(end)) => Range { start, end },
-            _ => Range::default(),
+        match u32::try_from(start | end) {
+            Ok(_) => Range { start: start as u32, end: end as u32 },
+            Err(_) => Range::default(),
         }
     }
 

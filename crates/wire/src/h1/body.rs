@@ -1,7 +1,7 @@
 //! Bodies: where the payload stands in what was received, and where the message ends.
 
 use super::lines::{Line, Lines, Rules};
-use crate::{Field, Name};
+use crate::Field;
 
 /// How a body is framed, and how much of it is still to come.
 #[derive(Clone, Default, Debug)]
@@ -248,10 +248,7 @@ impl Chunked {
         let rules = Rules { underscores: true, status_lines: false };
         loop {
             match lines.next(&self.trailer_bytes, rules) {
-                Ok(Line::Field { name, value, .. }) => {
-                    let id = Name::of(name.of(&self.trailer_bytes));
-                    self.trailers.push(Field { name, value, id });
-                }
+                Ok(Line::Field { field, .. }) => self.trailers.push(field),
                 Ok(Line::Again | Line::End) => return Ok(()),
                 Err(_) => return Err(BodyError::InvalidTrailer),
             }

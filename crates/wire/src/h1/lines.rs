@@ -1,7 +1,8 @@
 //! Field lines of heads and trailers, one after the other, resumable at any byte.
 
 use super::scan;
-use crate::Range;
+use crate::name::{WINDOW, Window};
+use crate::{Field, Name, Range};
 
 /// What differs between who sent the lines.
 #[derive(Clone, Copy)]
@@ -17,7 +18,7 @@ pub(super) enum Line {
     /// More bytes are needed.
     Again,
     /// A whole field line; `odd` when its name holds bytes that are no token.
-    Field { name: Range, value: Range, odd: bool },
+    Field { field: Field, odd: bool },
     /// The empty line behind the last field.
     End,
 }
@@ -70,13 +71,58 @@ impl Lines {
     }
 
     /// The next line of `buf`, which must be the buffer of the calls before, perhaps grown.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self, buf: &[u8], rules: Rules) -> Result<Line, BadLine> {
         if self.state == State::Start
-            && let Some(line) = self.usual(buf)
+            && let Some(rest) = buf.get(self.pos..)
         {
-            return Ok(line);
+            if rest.starts_with(b"\r\n") {
+                return Ok(self.end(self.pos + 1));
+            }
+            if let Some(field) = self.usual(rest) {
+                return Ok(Line::Field { field, odd: false });
+            }
         }
+        self.any(buf, rules)
+    }
+
+    /// The next line when all of it is there and it is what a line usually is: a token, a colon, a value, CR LF.
+    #[inline(always)]
+    fn usual(&mut self, rest: &[u8]) -> Option<Field> {
+        let padded;
+        let window: &Window = match rest.first_chunk() {
+            Some(window) => window,
+            None => {
+                padded = pad(rest);
+                &padded
+            }
+        };
+        let (len, id) = match scan::colon(window) {
+            Some(len) => (len, Name::at(window, len)),
+            None => (rest.iter().position(|&byte| CLASS[byte as usize] != Class::Token)?, Name::Other),
+        };
+        // The bytes of a name that is known need no check.
+        if id == Name::Other && !is_named(rest, len) {
+            return None;
+        }
+        let behind = skip_spaces(rest.get(len + 1..)?);
+        let (value, line_break) = behind.split_at_checked(scan::line_break(behind)?)?;
+        if !line_break.starts_with(b"\r\n") {
+            return None;
+        }
+        let (start, to_value) = (self.pos, rest.len() - behind.len());
+        self.pos += to_value + value.len() + 2;
+        // Where the line ends below 4 GiB, so does all that is in it.
+        u32::try_from(self.pos).ok()?;
+        let name = Range { start: start as u32, end: (start + len) as u32 };
+        let start = start + to_value;
+        let value = Range { start: start as u32, end: (start + trimmed(value).len()) as u32 };
+        Some(Field { name, value, id })
+    }
+
+    /// The next line, whatever it is and however much of it is there.
+    #[inline(never)]
+    fn any(&mut self, buf: &[u8], rules: Rules) -> Result<Line, BadLine> {
         let mut pos = self.pos;
         loop {
             match self.state {
@@ -133,13 +179,14 @@ impl Lines {
                     self.state = State::Value;
                 }
                 State::Value => {
-                    let Some(at) = scan::line_break(buf, pos) else { return Ok(self.again(buf.len())) };
-                    pos = at;
-                    self.value_end = at;
-                    match buf.get(at) {
+                    let Some(at) = scan::line_break(buf.get(pos..).unwrap_or_default()) else {
+                        return Ok(self.again(buf.len()));
+                    };
+                    pos += at;
+                    self.value_end = self.value + trimmed(buf.get(self.value..pos).unwrap_or_default()).len();
+                    match buf.get(pos) {
                         Some(b'\n') => return Ok(self.field(buf, pos)),
                         Some(b'\r') => {
-                            self.value_end = self.trimmed(buf);
                             self.state = State::Return;
                             pos += 1;
                         }
@@ -169,30 +216,6 @@ impl Lines {
         }
     }
 
-    /// The next line when all of it is there and it is what a line usually is: a token, a colon, a value, CR LF.
-    #[inline]
-    fn usual(&mut self, buf: &[u8]) -> Option<Line> {
-        let start = self.pos;
-        let name = buf.get(start..)?;
-        let len = name.iter().position(|&byte| CLASS[byte as usize] != Class::Token)?;
-        if len == 0 || name.get(len) != Some(&b':') {
-            return None;
-        }
-        let mut value = start + len + 1;
-        while buf.get(value) == Some(&b' ') {
-            value += 1;
-        }
-        let line_break = scan::line_break(buf, value)?;
-        let [b'\r', b'\n'] = buf.get(line_break..)?.first_chunk()? else { return None };
-        let mut end = line_break;
-        while end > value && byte_at(buf, end - 1) == b' ' {
-            end -= 1;
-        }
-        (self.start, self.pos) = (start, line_break + 2);
-        let (name, value) = (Range::new(start, start + len), Range::new(value, end));
-        Some(Line::Field { name, value, odd: false })
-    }
-
     #[cold]
     fn again(&mut self, pos: usize) -> Line {
         self.pos = pos;
@@ -205,26 +228,16 @@ impl Lines {
         Line::End
     }
 
-    #[inline]
     fn field(&mut self, buf: &[u8], pos: usize) -> Line {
         self.pos = pos + 1;
         self.state = State::Start;
-        let value = Range::new(self.value, self.trimmed(buf));
-        Line::Field { name: self.line(self.name_end), value, odd: self.odd }
+        let name = self.line(self.name_end);
+        let value = Range::new(self.value, self.value_end);
+        Line::Field { field: Field { name, value, id: Name::of(name.of(buf)) }, odd: self.odd }
     }
 
     fn line(&self, end: usize) -> Range {
         Range::new(self.start, end)
-    }
-
-    /// The value's end without the spaces before the line break. Tabs stay, as in nginx.
-    #[inline]
-    fn trimmed(&self, buf: &[u8]) -> usize {
-        let mut end = self.value_end;
-        while end > self.value && byte_at(buf, end - 1) == b' ' {
-            end -= 1;
-        }
-        end
     }
 
     #[cold]
@@ -232,6 +245,34 @@ impl Lines {
         self.pos = pos;
         BadLine { line: self.line(end), byte }
     }
+}
+
+fn skip_spaces(mut text: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] = text {
+        text = rest;
+    }
+    text
+}
+
+/// A value without the spaces behind it. Tabs stay, as in nginx.
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [rest @ .., b' '] = value {
+        value = rest;
+    }
+    value
+}
+
+/// The last line of a buffer as a window.
+fn pad(line: &[u8]) -> Window {
+    let mut window = [0; WINDOW];
+    window.iter_mut().zip(line).for_each(|(to, from)| *to = *from);
+    window
+}
+
+/// Whether a line begins with a token of `len` bytes and a colon.
+fn is_named(line: &[u8], len: usize) -> bool {
+    let token = |name: &[u8]| name.iter().all(|&byte| CLASS[byte as usize] == Class::Token);
+    len > 0 && line.get(..len).is_some_and(token) && line.get(len) == Some(&b':')
 }
 
 #[inline]

@@ -149,15 +149,14 @@ impl RequestParser {
                     check(buf, limits, self.seen, head)?;
                     return Ok(true);
                 }
-                Line::Field { name, value, odd } => {
+                Line::Field { field, odd } => {
                     if odd && limits.ignore_invalid {
-                        head.ignored.push(Range { start: name.start, end: value.end });
+                        head.ignored.push(Range { start: field.name.start, end: field.value.end });
                         continue;
                     }
                     if head.fields.len() >= limits.max_headers {
                         return Err(RequestError::TooManyFields);
                     }
-                    let field = Field { name, value, id: Name::of(name.of(buf)) };
                     if field.id != Name::Other && NOTED.contains(field.id) {
                         self.note(buf, head, field)?;
                     }

@@ -144,12 +144,12 @@ impl RequestLine {
                     self.authority_ends(byte, pos, head)?;
                 }
                 State::Target => {
-                    let Some(at) = scan::target_end(buf, pos) else {
+                    let Some(at) = scan::target_end(buf.get(pos..).unwrap_or_default()) else {
                         pos = buf.len();
                         continue;
                     };
-                    pos = at;
-                    self.pos = at;
+                    pos += at;
+                    self.pos = pos;
                     head.target = Range::new(self.target, pos);
                     match buf.get(pos) {
                         Some(b' ') => self.state = State::BeforeVersion,

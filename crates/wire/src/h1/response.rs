@@ -166,11 +166,14 @@ impl ResponseParser {
     }
 
     fn status_line(&mut self, buf: &[u8], head: &mut ResponseHead) -> Result<bool, ResponseError> {
-        self.usual(buf, head);
+        if self.pos == 0 && self.usual(buf, head).is_some() {
+            return Ok(true);
+        }
         while let Some(&byte) = buf.get(self.pos) {
             if self.phase == Phase::Reason {
                 // A NUL is a byte like any other here.
-                self.pos = scan::line_break(buf, self.pos).unwrap_or(buf.len());
+                let rest = buf.get(self.pos..).unwrap_or_default();
+                self.pos += scan::line_break(rest).unwrap_or(rest.len());
                 match buf.get(self.pos) {
                     None => break,
                     Some(0) => {
@@ -236,30 +239,24 @@ impl ResponseParser {
         Ok(false)
     }
 
-    /// Steps over what a status line usually begins with, when all of it is there.
-    fn usual(&mut self, buf: &[u8], head: &mut ResponseHead) {
-        if self.pos == 0
-            && let Some(
-                [
-                    b'H',
-                    b'T',
-                    b'T',
-                    b'P',
-                    b'/',
-                    b'1',
-                    b'.',
-                    b'1',
-                    b' ',
-                    a @ b'0'..=b'9',
-                    b @ b'0'..=b'9',
-                    c @ b'0'..=b'9',
-                ],
-            ) = buf.first_chunk()
-        {
-            head.version = (1, 1);
-            head.status = [a, b, c].iter().fold(0, |sum, digit| sum * 10 + u16::from(**digit - b'0'));
-            (self.status, self.pos, self.phase) = (9, 12, Phase::AfterStatus);
+    /// Reads a status line of which all is there and that is what it usually is: HTTP/1.1, a code, a reason, CR LF.
+    #[inline]
+    fn usual(&mut self, buf: &[u8], head: &mut ResponseHead) -> Option<()> {
+        let code = buf.strip_prefix(b"HTTP/1.1 ")?;
+        let ([a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' '], reason) = code.split_first_chunk()?
+        else {
+            return None;
+        };
+        let len = scan::line_break(reason)?;
+        if !reason.get(len..)?.starts_with(b"\r\n") {
+            return None;
         }
+        head.version = (1, 1);
+        head.status = [a, b, c].iter().fold(0, |sum, digit| sum * 10 + u16::from(**digit - b'0'));
+        head.status_line = Range::new(9, 13 + len);
+        head.reason = Range::new(13, 13 + len);
+        self.pos = 13 + len + 2;
+        Some(())
     }
 
     fn next(&mut self, phase: Phase) {
@@ -291,8 +288,7 @@ impl ResponseParser {
                     }
                     return Ok(true);
                 }
-                Line::Field { name, value, .. } => {
-                    let field = Field { name, value, id: Name::of(name.of(buf)) };
+                Line::Field { field, .. } => {
                     // Early hints are passed on unread.
                     if head.status == 103 || field.id == Name::Other || self.note(buf, head, field)? {
                         head.fields.push(field);
@@ -335,6 +331,8 @@ impl ResponseParser {
                 }
                 head.chunked = true;
             }
+            // The usual value needs no search.
+            Name::Connection if value.eq_ignore_ascii_case(b"keep-alive") => {}
             Name::Connection if list::contains(value, b"close") => head.keep_alive = false,
             _ => {}
         }

@@ -1,63 +1,79 @@
 //! Looking for the byte that ends a token, eight bytes at a time.
 
+use crate::name::Window;
+
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = ONES << 7;
 
-/// Where the first CR, LF or NUL stands at or behind `from`.
+/// Where the first colon stands.
 #[inline]
-pub(super) fn line_break(buf: &[u8], from: usize) -> Option<usize> {
-    let mut pos = from;
-    while let Some(word) = word(buf, pos) {
-        // The lowest marked byte is truly below 0x0e; bytes above it may be marked by its borrow.
-        let marks = word.wrapping_sub(ONES * 0x0e) & !word & HIGH_BITS;
-        if marks == 0 {
-            pos += 8;
-            continue;
-        }
-        pos += marks.trailing_zeros() as usize / 8;
-        if matches!(buf.get(pos), Some(b'\r' | b'\n' | 0)) {
-            return Some(pos);
-        }
-        pos += 1;
-    }
-    let tail = buf.get(pos..)?;
-    tail.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0)).map(|at| pos + at)
-}
-
-/// Where the first control byte, space or DEL stands at or behind `from`.
-#[inline]
-pub(super) fn target_end(buf: &[u8], from: usize) -> Option<usize> {
-    let mut pos = from;
-    while let Some(word) = word(buf, pos) {
-        let dels = word ^ (ONES * 0x7f);
-        let marks = (word.wrapping_sub(ONES * 0x21) & !word | dels.wrapping_sub(ONES) & !dels) & HIGH_BITS;
+pub(super) fn colon(window: &Window) -> Option<usize> {
+    for (at, bytes) in window.as_chunks().0.iter().enumerate() {
+        let colons = u64::from_le_bytes(*bytes) ^ (ONES * b':' as u64);
+        let marks = colons.wrapping_sub(ONES) & !colons & HIGH_BITS;
         if marks != 0 {
-            return Some(pos + marks.trailing_zeros() as usize / 8);
+            return Some(at * 8 + marks.trailing_zeros() as usize / 8);
         }
-        pos += 8;
     }
-    let tail = buf.get(pos..)?;
-    tail.iter().position(|&byte| byte <= b' ' || byte == 0x7f).map(|at| pos + at)
+    None
 }
 
+/// Where the first CR, LF or NUL stands.
 #[inline]
-fn word(buf: &[u8], pos: usize) -> Option<u64> {
-    buf.get(pos..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+pub(super) fn line_break(bytes: &[u8]) -> Option<usize> {
+    find(bytes, |word| word.wrapping_sub(ONES * 0x0e) & !word, |byte| matches!(byte, b'\r' | b'\n' | 0))
+}
+
+/// Where the first control byte, space or DEL stands.
+#[inline]
+pub(super) fn target_end(bytes: &[u8]) -> Option<usize> {
+    let marks = |word: u64| {
+        let dels = word ^ (ONES * 0x7f);
+        word.wrapping_sub(ONES * 0x21) & !word | dels.wrapping_sub(ONES) & !dels
+    };
+    find(bytes, marks, |byte| byte <= b' ' || byte == 0x7f)
+}
+
+/// Where the first wanted byte stands. `marks` sets the high bit of each such byte of a word, and may set that of
+/// others, which are looked at then.
+#[inline(always)]
+fn find(bytes: &[u8], marks: impl Fn(u64) -> u64, wanted: impl Fn(u8) -> bool) -> Option<usize> {
+    let (words, tail) = bytes.as_chunks();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let mut marks = marks(word) & HIGH_BITS;
+        while marks != 0 {
+            let byte = marks.trailing_zeros() / 8;
+            if wanted((word >> (byte * 8)) as u8) {
+                return Some(at * 8 + byte as usize);
+            }
+            marks &= marks - 1;
+        }
+    }
+    tail.iter().position(|&byte| wanted(byte)).map(|at| words.len() * 8 + at)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::WINDOW;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
-        fn words_find_what_bytes_find(bytes in proptest::collection::vec(any::<u8>(), 0..80), from in 0usize..90) {
-            let plain = |wanted: fn(u8) -> bool| {
-                bytes.get(from..).and_then(|rest| rest.iter().position(|&byte| wanted(byte))).map(|at| from + at)
-            };
-            prop_assert_eq!(line_break(&bytes, from), plain(|byte| matches!(byte, b'\r' | b'\n' | 0)));
-            prop_assert_eq!(target_end(&bytes, from), plain(|byte| byte <= 0x20 || byte == 0x7f));
+        fn words_find_the_first_colon(mut window: Window, colons in proptest::collection::vec(0..WINDOW, 0..4)) {
+            for at in colons {
+                // A neighbour that differs in one bit must not be taken for it.
+                (window[at], window[(at + 1) % WINDOW]) = (b':', b';');
+            }
+            prop_assert_eq!(colon(&window), window.iter().position(|&byte| byte == b':'));
+        }
+
+        #[test]
+        fn words_find_what_bytes_find(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let plain = |wanted: fn(u8) -> bool| bytes.iter().position(|&byte| wanted(byte));
+            prop_assert_eq!(line_break(&bytes), plain(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+            prop_assert_eq!(target_end(&bytes), plain(|byte| byte <= 0x20 || byte == 0x7f));
         }
     }
 }
