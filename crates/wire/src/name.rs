@@ -29,57 +29,65 @@ macro_rules! names {
 }
 
 names! {
+    // What the heads themselves look at.
+    Host "Host"
+    Connection "Connection"
+    Upgrade "Upgrade"
+    Expect "Expect"
+    Authorization "Authorization"
+    ProxyAuthorization "Proxy-Authorization"
+    ContentLength "Content-Length"
+    TransferEncoding "Transfer-Encoding"
+    ContentRange "Content-Range"
+    IfRange "If-Range"
+    IfMatch "If-Match"
+    IfNoneMatch "If-None-Match"
+    IfModifiedSince "If-Modified-Since"
+    IfUnmodifiedSince "If-Unmodified-Since"
+    Status "Status"
+    Server "Server"
+    Date "Date"
+    ContentType "Content-Type"
+    LastModified "Last-Modified"
+    ETag "ETag"
+    Location "Location"
+    Refresh "Refresh"
+    Expires "Expires"
+    XAccelExpires "X-Accel-Expires"
+    XAccelRedirect "X-Accel-Redirect"
+    XAccelLimitRate "X-Accel-Limit-Rate"
+    // What others ask for.
     Te "TE"
     Via "Via"
     Age "Age"
-    Host "Host"
-    Date "Date"
-    ETag "ETag"
     Vary "Vary"
     Link "Link"
     Range "Range"
     Depth "Depth"
     Allow "Allow"
-    Expect "Expect"
     Cookie "Cookie"
-    Server "Server"
-    Status "Status"
     Accept "Accept"
     Origin "Origin"
     Pragma "Pragma"
-    Upgrade "Upgrade"
     Trailer "Trailer"
     Referer "Referer"
-    Expires "Expires"
-    Refresh "Refresh"
-    IfMatch "If-Match"
-    IfRange "If-Range"
-    Location "Location"
     Priority "Priority"
     XRealIp "X-Real-IP"
     Overwrite "Overwrite"
     Forwarded "Forwarded"
-    Connection "Connection"
     KeepAlive "Keep-Alive"
     UserAgent "User-Agent"
     SetCookie "Set-Cookie"
     EarlyData "Early-Data"
     Destination "Destination"
-    ContentType "Content-Type"
     XRequestId "X-Request-ID"
-    Authorization "Authorization"
-    IfNoneMatch "If-None-Match"
     CacheControl "Cache-Control"
-    LastModified "Last-Modified"
     AcceptRanges "Accept-Ranges"
-    ContentRange "Content-Range"
-    ContentLength "Content-Length"
     XOriginalUri "X-Original-URI"
     XOriginalUrl "X-Original-URL"
     Http2Settings "HTTP2-Settings"
     AcceptEncoding "Accept-Encoding"
     XForwardedFor "X-Forwarded-For"
-    XAccelExpires "X-Accel-Expires"
     XAccelCharset "X-Accel-Charset"
     AcceptLanguage "Accept-Language"
     XForwardedUri "X-Forwarded-Uri"
@@ -87,21 +95,15 @@ names! {
     ContentEncoding "Content-Encoding"
     ContentLanguage "Content-Language"
     ContentLocation "Content-Location"
-    XAccelRedirect "X-Accel-Redirect"
     ProxyConnection "Proxy-Connection"
     XForwardedHost "X-Forwarded-Host"
     XForwardedPort "X-Forwarded-Port"
-    TransferEncoding "Transfer-Encoding"
-    IfModifiedSince "If-Modified-Since"
     XAccelBuffering "X-Accel-Buffering"
     XForwardedProto "X-Forwarded-Proto"
     XOriginalMethod "X-Original-Method"
-    XAccelLimitRate "X-Accel-Limit-Rate"
     ProxyAuthenticate "Proxy-Authenticate"
     XForwardedMethod "X-Forwarded-Method"
-    IfUnmodifiedSince "If-Unmodified-Since"
     ContentDisposition "Content-Disposition"
-    ProxyAuthorization "Proxy-Authorization"
 }
 
 impl Name {
@@ -118,10 +120,11 @@ impl Name {
     /// The name that the first `len` bytes of a window spell, in any case.
     #[inline]
     pub(crate) fn at(window: &Window, len: usize) -> Name {
-        let Some([first, .., before, last] | [first @ before, last]) = window.get(..len) else {
+        let Some((&first, &last)) = window.get(..len).and_then(|name| name.first().zip(name.last_chunk()))
+        else {
             return Name::Other;
         };
-        let name = SLOTS[slot(len, [*first, *before, *last], MULTIPLIER)];
+        let name = SLOTS[slot(len, first, last, MULTIPLIER)];
         if SPELLINGS[name as usize].is_at(window, len) { name } else { Name::Other }
     }
 }
@@ -169,8 +172,8 @@ const fn as_words(bytes: [[u8; 8]; 3]) -> [u64; 3] {
 }
 
 /// How each name is spelled, by its number.
-static SPELLINGS: [Spelling; 128] = {
-    let mut spellings = [Spelling::of(b""); 128];
+static SPELLINGS: [Spelling; Name::ALL.len() + 1] = {
+    let mut spellings = [Spelling::of(b""); Name::ALL.len() + 1];
     let mut at = 0;
     while at < Name::ALL.len() {
         let name = Name::ALL[at];
@@ -199,9 +202,9 @@ const MULTIPLIER: u32 = {
 };
 
 #[inline]
-const fn slot(len: usize, ends: [u8; 3], multiplier: u32) -> usize {
-    // The length takes a place that the fold of the case leaves free.
-    let key = u32::from_le_bytes([ends[0], ends[1], ends[2], len as u8]) | 0x0020_2020;
+const fn slot(len: usize, first: u8, last: [u8; 2], multiplier: u32) -> usize {
+    // The length is where the fold of the case does not reach.
+    let key = (len as u32) << 24 | (u16::from_le_bytes(last) as u32) << 8 | first as u32 | 0x20_2020;
     (key.wrapping_mul(multiplier) >> (u32::BITS - SIZE_BITS)) as usize
 }
 
@@ -211,8 +214,8 @@ const fn slots(multiplier: u32) -> Option<[Name; SIZE]> {
     let mut at = 0;
     while at < Name::ALL.len() {
         let text = Name::ALL[at].as_str().as_bytes();
-        let ends = [text[0], text[text.len() - 2], text[text.len() - 1]];
-        let slot = slot(text.len(), ends, multiplier);
+        let last = [text[text.len() - 2], text[text.len() - 1]];
+        let slot = slot(text.len(), text[0], last, multiplier);
         if slots[slot] as u8 != Name::Other as u8 {
             return None;
         }
@@ -222,9 +225,9 @@ const fn slots(multiplier: u32) -> Option<[Name; SIZE]> {
     Some(slots)
 }
 
-/// A set of names, for asking which fields were seen.
+/// A set of names that the heads themselves look at, for asking which were seen.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct NameSet(u128);
+pub(crate) struct NameSet(u64);
 
 impl NameSet {
     pub(crate) const fn of(names: &[Name]) -> NameSet {
@@ -234,7 +237,8 @@ impl NameSet {
     pub(crate) const fn with(mut self, names: &[Name]) -> NameSet {
         let mut rest = names;
         while let [name, others @ ..] = rest {
-            self.0 |= 1 << *name as u8;
+            assert!((*name as u32) < u64::BITS, "a name that no set has room for");
+            self.0 |= 1 << *name as u32;
             rest = others;
         }
         self
@@ -242,15 +246,15 @@ impl NameSet {
 
     #[inline]
     pub(crate) const fn contains(self, name: Name) -> bool {
-        self.0 >> name as u8 & 1 != 0
+        (name as u32) < u64::BITS && self.0 >> name as u32 & 1 != 0
     }
 
     /// Adds a name; false when it was there already.
     #[inline]
     pub(crate) const fn insert(&mut self, name: Name) -> bool {
-        let was = self.contains(name);
-        self.0 |= 1 << name as u8;
-        !was
+        let was = self.0;
+        self.0 |= 1u64.unbounded_shl(name as u32);
+        was != self.0
     }
 }
 
@@ -264,7 +268,6 @@ mod tests {
         for name in Name::ALL {
             assert_eq!(Name::of(name.as_str().as_bytes()), *name);
             assert_eq!(Name::of(name.as_str().to_uppercase().as_bytes()), *name);
-            assert!((*name as u8) < 128, "NameSet has room for 128 names");
         }
         assert_eq!(Name::of(b"Hos"), Name::Other);
         assert_eq!(Name::of(b"Content\rLength"), Name::Other);

@@ -86,7 +86,8 @@ impl Lines {
         self.any(buf, rules)
     }
 
-    /// The next line when all of it is there and it is what a line usually is: a token, a colon, a value, CR LF.
+    /// The next line when all of it is there and it is what a line usually is: a token, a colon, at most one
+    /// space, a value without spaces around it, CR LF.
     #[inline(always)]
     fn usual(&mut self, rest: &[u8]) -> Option<Field> {
         let padded;
@@ -105,18 +106,19 @@ impl Lines {
         if id == Name::Other && !is_named(rest, len) {
             return None;
         }
-        let behind = skip_spaces(rest.get(len + 1..)?);
+        let behind = rest.get(len + 1..)?;
+        let behind = behind.strip_prefix(b" ").unwrap_or(behind);
         let (value, line_break) = behind.split_at_checked(scan::line_break(behind)?)?;
-        if !line_break.starts_with(b"\r\n") {
+        if !line_break.starts_with(b"\r\n") || matches!(value, [b' ', ..] | [.., b' ']) {
             return None;
         }
-        let (start, to_value) = (self.pos, rest.len() - behind.len());
-        self.pos += to_value + value.len() + 2;
-        // Where the line ends below 4 GiB, so does all that is in it.
-        u32::try_from(self.pos).ok()?;
-        let name = Range { start: start as u32, end: (start + len) as u32 };
-        let start = start + to_value;
-        let value = Range { start: start as u32, end: (start + trimmed(value).len()) as u32 };
+        let to_value = self.pos + rest.len() - behind.len();
+        let end = to_value + value.len() + 2;
+        // What lies in a line that ends below 4 GiB does so too.
+        u32::try_from(end).ok()?;
+        let name = Range { start: self.pos as u32, end: (self.pos + len) as u32 };
+        let value = Range { start: to_value as u32, end: (to_value + value.len()) as u32 };
+        self.pos = end;
         Some(Field { name, value, id })
     }
 
@@ -247,13 +249,6 @@ impl Lines {
     }
 }
 
-fn skip_spaces(mut text: &[u8]) -> &[u8] {
-    while let [b' ', rest @ ..] = text {
-        text = rest;
-    }
-    text
-}
-
 /// A value without the spaces behind it. Tabs stay, as in nginx.
 fn trimmed(mut value: &[u8]) -> &[u8] {
     while let [rest @ .., b' '] = value {
@@ -310,3 +305,85 @@ static CLASS: [Class; 256] = {
     }
     table
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What both ways of reading lines come to, and where they stopped.
+    fn read(buf: &[u8], ends: &[usize], rules: Rules, usual: bool) -> (Vec<(Field, bool)>, String, usize) {
+        let (mut lines, mut fields, mut ends) = (Lines::default(), Vec::new(), ends.iter());
+        let mut seen = ends.next().map_or(buf, |end| &buf[..*end]);
+        loop {
+            let line = if usual { lines.next(seen, rules) } else { lines.any(seen, rules) };
+            match line {
+                Ok(Line::Field { field, odd }) => fields.push((field, odd)),
+                Ok(Line::Again) if seen.len() < buf.len() => {
+                    seen = ends.next().map_or(buf, |end| &buf[..*end]);
+                }
+                Ok(Line::Again) => return (fields, "again".to_string(), lines.start()),
+                Ok(Line::End) => return (fields, "end".to_string(), lines.pos()),
+                Err(bad) => return (fields, format!("{bad:?}"), lines.pos()),
+            }
+        }
+    }
+
+    /// Lines that are nearly, or quite, what lines usually are, of pieces that are cut where they hurt.
+    fn lines() -> impl Strategy<Value = Vec<u8>> {
+        let name = prop::sample::select(vec![
+            "Host",
+            "content-length",
+            "TE",
+            "X-Forwarded-For",
+            "Content_Length",
+            "Conten\u{bf}-Type",
+            "HTTP/1.1 200 OK",
+            "X",
+            "Strict-Transport-Security",
+            "A-Name-Of-Twenty-3-Bytes",
+            "A\rB",
+            "",
+            "A B",
+            "A\0",
+            "A\u{7f}",
+        ]);
+        let colon = prop::sample::select(vec![":", ": ", ":  ", "", " : ", ":\t", "::"]);
+        let value = prop::sample::select(vec![
+            "",
+            "a",
+            "close",
+            "a b ",
+            "a\tb\u{e9}\t",
+            "\0",
+            "a\rb",
+            "some value of more bytes than a word has",
+        ]);
+        let line_break = prop::sample::select(vec!["\r\n", "\r\n", "\n", "\r\r\n", "\r", ""]);
+        let line =
+            (name, colon, value, line_break).prop_map(|(a, b, c, d)| [a, b, c, d].concat().into_bytes());
+        let piece = prop_oneof![8 => line, 1 => Just(b"\r\n".to_vec()), 1 => prop::collection::vec(any::<u8>(), 0..9)];
+        prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn a_usual_line_is_what_it_is_byte_by_byte(
+            buf in lines(),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+            underscores: bool,
+            status_lines: bool,
+        ) {
+            let rules = Rules { underscores, status_lines };
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(buf.len() + 1)).collect();
+            cuts.sort_unstable();
+            let plain = read(&buf, &[], rules, false);
+            prop_assert_eq!(&read(&buf, &[], rules, true), &plain);
+            prop_assert_eq!(&read(&buf, &cuts, rules, true), &plain);
+            let every: Vec<usize> = (0..buf.len()).collect();
+            prop_assert_eq!(&read(&buf, &every, rules, true), &plain);
+        }
+    }
+}

@@ -157,7 +157,7 @@ impl RequestParser {
                     if head.fields.len() >= limits.max_headers {
                         return Err(RequestError::TooManyFields);
                     }
-                    if field.id != Name::Other && NOTED.contains(field.id) {
+                    if NOTED.contains(field.id) {
                         self.note(buf, head, field)?;
                     }
                     head.fields.push(field);

@@ -290,7 +290,7 @@ impl ResponseParser {
                 }
                 Line::Field { field, .. } => {
                     // Early hints are passed on unread.
-                    if head.status == 103 || field.id == Name::Other || self.note(buf, head, field)? {
+                    if head.status == 103 || !NOTED.contains(field.id) || self.note(buf, head, field)? {
                         head.fields.push(field);
                     }
                 }
@@ -301,12 +301,14 @@ impl ResponseParser {
     /// Takes from a field what the head itself tells; false when the field is a duplicate to ignore.
     fn note(&mut self, buf: &[u8], head: &mut ResponseHead, field: Field) -> Result<bool, ResponseError> {
         let first = self.seen.insert(field.id);
-        let value = field.value.of(buf);
-        if !first && SINGLE.contains(field.id) {
-            let previous = head.field(field.id).copied().unwrap_or_default();
-            head.duplicates.push(Duplicate { field, previous });
-            return Ok(false);
+        if SINGLE.contains(field.id) {
+            if !first {
+                let previous = head.field(field.id).copied().unwrap_or_default();
+                head.duplicates.push(Duplicate { field, previous });
+            }
+            return Ok(first);
         }
+        let value = field.value.of(buf);
         match field.id {
             Name::ContentLength | Name::TransferEncoding if !first => {
                 let previous = head.field(field.id).copied().unwrap_or_default();
@@ -355,3 +357,6 @@ const SINGLE: NameSet = NameSet::of(&[
     Name::XAccelRedirect,
     Name::XAccelLimitRate,
 ]);
+
+/// Fields that the head wants to know about.
+const NOTED: NameSet = SINGLE.with(&[Name::ContentLength, Name::TransferEncoding, Name::Connection]);
