@@ -260,6 +260,56 @@ fn a_bad_configuration_changes_nothing() {
 }
 
 #[test]
+fn a_configuration_that_the_worker_does_not_take_changes_nothing() {
+    let mut gateway = Gateway::prepare(&format!("daemon off; {}", answers("old")));
+    let known = "127.0.0.1 backend.invalid\n";
+    fs::write(gateway.path("hosts"), known).unwrap();
+    let mut command = Command::new("unshare");
+    command.arg("--mount").env("RES_OPTIONS", "timeout:1 attempts:1").current_dir(gateway.folder.path());
+    if !nix::unistd::geteuid().is_root() {
+        command.args(["--user", "--map-current-user", "--keep-caps"]);
+    }
+    command.args(["sh", "-c", "mount --bind hosts /etc/hosts && exec \"$@\"", "sh", PROGRAM]);
+    gateway.child = Some(command.args(gateway.command().get_args()).spawn().unwrap());
+    gateway.wait("it listens", |gateway| gateway.pid_file("nginx.pid").is_some());
+    gateway.wait("its answer", |gateway| gateway.get("/").is_ok_and(|answer| answer == "old"));
+    let (master, worker) = (gateway.pid_file("nginx.pid").unwrap(), gateway.workers()[0]);
+    let next = |text: &str| {
+        let socket = format!("listen unix:{{folder}}/{text}; listen");
+        let upstream = "http { upstream u { server backend.invalid; } ";
+        gateway.configure(&answers(text).replace("listen", &socket).replace("http {", upstream));
+        // The worker's part begins when the master's is done, which has opened the new socket by then.
+        kill(worker, Signal::SIGSTOP).unwrap();
+        gateway.signal(Signal::SIGHUP);
+        gateway.wait("the new socket", |gateway| gateway.path(text).exists());
+    };
+
+    next("refused");
+    fs::write(gateway.path("hosts"), "").unwrap();
+    kill(worker, Signal::SIGCONT).unwrap();
+    gateway.wait_for_log("[emerg]");
+    let log = gateway.read("error.log");
+    let reason = "host not found in upstream \"backend.invalid\" in ";
+    let is_said = |line: &str| line.contains(&format!(" {master}#")) && line.contains(reason);
+    assert!(log.lines().any(is_said), "{log}");
+    gateway.wait("the socket's end", |gateway| !gateway.path("refused").exists());
+    assert_eq!(gateway.get("/").unwrap(), "old");
+
+    fs::write(gateway.path("hosts"), known).unwrap();
+    next("taken");
+    kill(worker, Signal::SIGCONT).unwrap();
+    gateway.wait("the new answer", |gateway| gateway.get("/").unwrap() == "taken");
+    assert_eq!(gateway.workers(), [worker]);
+
+    // One that dies before it says anything is followed by one that begins with the new configuration.
+    next("inherited");
+    kill(worker, Signal::SIGKILL).unwrap();
+    gateway
+        .wait("the answer of the next", |gateway| gateway.get("/").is_ok_and(|answer| answer == "inherited"));
+    assert!(!gateway.path("taken").exists());
+}
+
+#[test]
 fn logs_are_opened_anew() {
     let gateway = Gateway::start(&answers("x").replace("server {", "access_log access.log; server {"));
     gateway.get("/before").unwrap();

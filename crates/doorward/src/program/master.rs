@@ -1,17 +1,20 @@
 //! The master process: it owns the pid file and the signals, opens what only root may open, and watches over the worker
 //! process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::io::Error;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use net::handoff;
 use net::process::{self, Ended, Pid, Signal, Signals};
+use nix::errno::Errno;
 
 use super::flags::Flags;
 use super::load;
 use super::parcel;
+use super::pending::{self, Pending, Verdict};
 use super::pid_file::PidFile;
 use super::record::Record;
 use super::respawn::Brake;
@@ -45,6 +48,10 @@ pub struct Master {
     /// Whether a worker process should be there.
     wanted: bool,
     brake: Brake,
+    /// The configuration that the worker process is about to take.
+    pending: Option<Pending>,
+    /// Signals that came meanwhile.
+    postponed: VecDeque<(Signal, Pid)>,
     /// The program that is to take this one's place.
     successor: Option<Pid>,
     ending: Option<Ending>,
@@ -106,6 +113,8 @@ impl Master {
             leaving: Vec::new(),
             wanted: true,
             brake: Brake::default(),
+            pending: None,
+            postponed: VecDeque::new(),
             successor: None,
             ending: None,
         }
@@ -138,6 +147,7 @@ impl Master {
             if let Ok(Some((signal, from))) = signal {
                 self.obey(signal, from);
             }
+            self.hear();
         }
         self.end();
         Next::Over
@@ -151,6 +161,7 @@ impl Master {
     fn pause(&self) -> Option<Duration> {
         match self.ending {
             Some(Ending::Fast(end)) => Some(end.saturating_duration_since(Instant::now())),
+            _ if self.pending.is_some() => Some(pending::LOOK),
             _ if self.wanted && self.worker.is_none() => Some(self.brake.left()),
             _ => None,
         }
@@ -186,6 +197,12 @@ impl Master {
     }
 
     fn obey(&mut self, signal: Signal, from: Pid) {
+        if self.pending.is_some() && !matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGCHLD) {
+            if !self.postponed.iter().any(|(known, _)| *known == signal) {
+                self.postponed.push_back((signal, from));
+            }
+            return;
+        }
         let action = match signal {
             Signal::SIGTERM | Signal::SIGINT => ", exiting",
             Signal::SIGQUIT => ", shutting down",
@@ -205,6 +222,7 @@ impl Master {
                 }
                 self.wanted = false;
                 self.tell(Signal::SIGTERM);
+                self.drop_pending();
             }
             Signal::SIGCHLD => self.reap(),
             // Once the end has begun, nothing else is.
@@ -287,22 +305,80 @@ impl Master {
         else {
             return;
         };
+        if let Some(worker) = &self.worker {
+            let sent = parcel::send_reload(&worker.channel, &config, &record, &sockets);
+            self.pending = Some(Pending::new(config, sockets));
+            if let Err(error) = sent {
+                self.put_in_force();
+                self.replace_worker("sendmsg() to", &error);
+            }
+        } else {
+            self.pending = Some(Pending::new(config, sockets));
+            self.put_in_force();
+        }
+    }
+
+    /// Hears whether the worker process has taken the configuration that it was told of.
+    fn hear(&mut self) {
+        let Some(pending) = &mut self.pending else { return };
+        let verdict = match &self.worker {
+            Some(worker) => pending.hear(&worker.channel),
+            None => Some(Verdict::Gone),
+        };
+        let Some(verdict) = verdict else { return };
+        match verdict {
+            Verdict::Refused(sentence) => {
+                self.log(Level::Emerg, &sentence);
+                self.log(Level::Emerg, "the worker process keeps the old configuration");
+                self.drop_pending();
+            }
+            Verdict::Taken => {
+                // First the sockets that are to be closed: the last to hold one empties its queue.
+                self.put_in_force();
+                if let Some(worker) = &self.worker
+                    && let Err(error) = parcel::send_serve(&worker.channel)
+                {
+                    self.replace_worker("sendmsg() to", &error);
+                }
+            }
+            // The next one begins with what this one has not taken.
+            Verdict::Gone => {
+                self.put_in_force();
+                self.replace_worker("recvmsg() from", &Errno::ECONNRESET.into());
+            }
+            Verdict::Late => {
+                self.put_in_force();
+                self.replace_worker("recvmsg() from", &Errno::ETIMEDOUT.into());
+            }
+        }
+        while self.pending.is_none()
+            && let Some((signal, from)) = self.postponed.pop_front()
+        {
+            self.obey(signal, from);
+        }
+    }
+
+    /// Makes the new configuration the master's own.
+    fn put_in_force(&mut self) {
+        let Some(Pending { config, sockets, .. }) = self.pending.take() else { return };
         sockets::unlink(&self.sockets, &sockets, &config.error_log);
         self.pid_file.move_to(&config.main.pid, &config.error_log);
         (self.config, self.sockets) = (config, sockets);
         serve::redirect(&self.config);
         self.wanted = true;
-        if let Some(worker) = &self.worker
-            && let Err(error) = parcel::send_reload(&worker.channel, &self.config, &record, &self.sockets)
-        {
-            self.replace_worker(&error);
+    }
+
+    /// Lets go of the new configuration.
+    fn drop_pending(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            sockets::unlink(&pending.sockets, &self.sockets, &self.config.error_log);
         }
     }
 
     /// A worker process that does not listen to its master is left to itself; the next one has all that was to be said.
-    fn replace_worker(&mut self, error: &std::io::Error) {
-        self.log(Level::Alert, &format!("sendmsg() to the worker process failed {}", system_error(error)));
+    fn replace_worker(&mut self, call: &str, error: &Error) {
         if let Some(worker) = self.worker.take() {
+            self.log(Level::Alert, &format!("{call} the worker process failed {}", system_error(error)));
             let _ = process::kill(worker.pid, Signal::SIGQUIT);
             self.leaving.push(worker);
         }
@@ -318,7 +394,7 @@ impl Master {
         if let Some(worker) = &self.worker
             && let Err(error) = parcel::send_reopen(&worker.channel, &self.config)
         {
-            self.replace_worker(&error);
+            self.replace_worker("sendmsg() to", &error);
         }
     }
 

@@ -5,6 +5,7 @@ mod folders;
 mod load;
 mod master;
 mod parcel;
+mod pending;
 mod pid_file;
 mod record;
 mod reference;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
@@ -22,7 +22,7 @@ const MOST: Most = Most { bytes: 1 << 30, files: 1 << 20 };
 
 /// What the worker process is told.
 pub enum Message {
-    /// Compile these files, and serve new connections with what comes of it.
+    /// Compile these files, answer, and wait for [`Message::Serve`].
     Reload {
         /// What the configuration is made of.
         read: Read,
@@ -33,12 +33,15 @@ pub enum Message {
         /// Every log file.
         logs: Vec<(PathBuf, File)>,
     },
+    /// Serve new connections with what came of the last [`Message::Reload`].
+    Serve,
     /// Write to these files from now on.
     Reopen(Vec<(PathBuf, File)>),
 }
 
 const RELOAD: u8 = 1;
 const REOPEN: u8 = 2;
+const SERVE: u8 = 3;
 const INET: u8 = 1;
 const UNIX: u8 = 2;
 
@@ -77,6 +80,11 @@ pub fn send_reload(
     handoff::send(channel, &out.bytes, &lent)
 }
 
+/// Sends [`Message::Serve`].
+pub fn send_serve(channel: &UnixStream) -> io::Result<()> {
+    handoff::send(channel, &[SERVE], &[])
+}
+
 /// Sends [`Message::Reopen`].
 pub fn send_reopen(channel: &UnixStream, config: &Config) -> io::Result<()> {
     let mut out = Packer { bytes: vec![REOPEN] };
@@ -90,6 +98,13 @@ pub fn receive(channel: &UnixStream) -> io::Result<Option<Message>> {
     let Some(parcel) = handoff::receive(channel, MOST)? else { return Ok(None) };
     let message = unpack(parcel).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
     Ok(Some(message))
+}
+
+/// The worker process's word on [`Message::Reload`]: why it keeps the old configuration, or nothing.
+pub fn answer(mut channel: &UnixStream, refusal: &str) -> io::Result<()> {
+    let mut bytes = refusal.replace('\0', "").into_bytes();
+    bytes.push(0);
+    channel.write_all(&bytes)
 }
 
 fn unpack(parcel: Parcel) -> Option<Message> {
@@ -114,6 +129,7 @@ fn unpack(parcel: Parcel) -> Option<Message> {
             let logs = rest.logs(&mut files)?;
             Some(Message::Reload { read, generation, sockets, logs })
         }
+        SERVE => Some(Message::Serve),
         REOPEN => Some(Message::Reopen(rest.logs(&mut files)?)),
         _ => None,
     }

@@ -51,6 +51,10 @@ struct Serving {
     ending: bool,
     /// Where the only process of the program keeps what a master would.
     sockets: Option<Sockets>,
+    /// Where the master listens.
+    master: Option<UnixStream>,
+    /// A configuration that waits for the master's word.
+    ready: Option<(Arc<Config>, Sockets)>,
 }
 
 /// Serves for a master.
@@ -62,14 +66,16 @@ pub fn run_worker(duty: Duty) -> ExitCode {
     }
     let (events, inbox) = channel();
     let log = config.error_log.clone();
-    let started = listen_to_signals(signals, events.clone())
-        .and_then(|()| listen_to_master(from_master, events.clone()))
-        .and_then(|()| Workers::start(&config, &sockets, events));
+    let started = listen_to_signals(signals, events.clone()).and_then(|()| {
+        let master = from_master.try_clone()?;
+        listen_to_master(from_master, events.clone())?;
+        Ok((master, Workers::start(&config, &sockets, events)?))
+    });
     drop(sockets);
     match started {
-        Ok(workers) => {
-            let past = Vec::new();
-            Serving { flags, config, zones, workers, past, in_background, ending: false, sockets: None }
+        Ok((master, workers)) => {
+            let (past, ending, sockets, master, ready) = (Vec::new(), false, None, Some(master), None);
+            Serving { flags, config, zones, workers, past, in_background, ending, sockets, master, ready }
                 .run(&inbox)
         }
         Err(error) => {
@@ -88,8 +94,9 @@ pub fn run_single(start: Start) -> ExitCode {
     let code = match started {
         Ok(workers) => {
             let in_background = origin.in_background;
-            let (past, sockets) = (Vec::new(), Some(sockets));
-            Serving { flags, config, zones, workers, past, in_background, ending: false, sockets }.run(&inbox)
+            let (past, ending, sockets, master, ready) = (Vec::new(), false, Some(sockets), None, None);
+            Serving { flags, config, zones, workers, past, in_background, ending, sockets, master, ready }
+                .run(&inbox)
         }
         Err(error) => {
             config
@@ -153,12 +160,21 @@ impl Serving {
             let Ok(event) = inbox.recv() else { break };
             match event {
                 Event::Signal(signal, from) => self.obey(signal, from),
-                Event::Message(Message::Reload { .. }) if self.ending => {}
+                // The next process has it.
+                Event::Message(Message::Reload { .. }) if self.ending => self.answer(""),
                 Event::Message(Message::Reload { read, generation, sockets, logs }) => {
-                    self.reload(read, generation, &sockets, logs);
+                    self.reload(read, generation, sockets, logs);
+                }
+                Event::Message(Message::Serve) => {
+                    if let Some((config, sockets)) = self.ready.take()
+                        && !self.ending
+                    {
+                        self.put_in_force(config, &sockets);
+                    }
                 }
                 Event::Message(Message::Reopen(logs)) => self.reopen(&logs),
                 Event::Orphaned => {
+                    self.master = None;
                     self.log(Level::Notice, "the master process is gone, shutting down");
                     self.quit();
                 }
@@ -228,14 +244,8 @@ impl Serving {
         }
     }
 
-    /// Serves new connections with what the master has read.
-    fn reload(
-        &mut self,
-        read: Read,
-        generation: u64,
-        sockets: &Sockets,
-        logs: Vec<(PathBuf, std::fs::File)>,
-    ) {
+    /// Compiles what the master has read.
+    fn reload(&mut self, read: Read, generation: u64, sockets: Sockets, logs: Vec<(PathBuf, std::fs::File)>) {
         let known = logs
             .into_iter()
             .map(|(path, file)| (path.clone(), Arc::new(LogFile::opened(path, file))))
@@ -244,10 +254,20 @@ impl Serving {
             Ok(loaded) => {
                 let mut config = loaded.config;
                 config.generation = generation;
-                self.put_in_force(Arc::new(config), sockets);
+                self.ready = Some((Arc::new(config), sockets));
+                self.answer("");
             }
             // The master has compiled the same bytes; what failed here was the world around them.
-            Err(failure) => self.log(Level::Emerg, &failure.sentence()),
+            Err(failure) => self.answer(&failure.sentence()),
+        }
+    }
+
+    /// Gives the master the word it waits for.
+    fn answer(&self, refusal: &str) {
+        if let Some(master) = &self.master
+            && let Err(error) = parcel::answer(master, refusal)
+        {
+            self.log(Level::Alert, &format!("write() to the master process failed {}", system_error(&error)));
         }
     }
 
