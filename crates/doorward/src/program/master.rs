@@ -322,7 +322,7 @@ impl Master {
     fn hear(&mut self) {
         let Some(pending) = &mut self.pending else { return };
         let verdict = match &self.worker {
-            Some(worker) => pending.hear(&worker.channel),
+            Some(worker) => pending.word.hear(&worker.channel),
             None => Some(Verdict::Gone),
         };
         let Some(verdict) = verdict else { return };

@@ -24,7 +24,14 @@ pub struct Pending {
     pub config: Arc<Config>,
     /// Its sockets.
     pub sockets: Sockets,
-    word: Vec<u8>,
+    /// What the worker process has said of it so far.
+    pub word: Word,
+}
+
+/// A sentence, or none, and a zero byte.
+pub struct Word {
+    bytes: Vec<u8>,
+    /// When there is no hope left.
     end: Instant,
 }
 
@@ -44,16 +51,22 @@ pub enum Verdict {
 impl Pending {
     /// A configuration of which the worker process has just been told.
     pub fn new(config: Arc<Config>, sockets: Sockets) -> Pending {
-        Pending { config, sockets, word: Vec::new(), end: Instant::now() + PATIENCE }
+        Pending { config, sockets, word: Word::awaited() }
+    }
+}
+
+impl Word {
+    fn awaited() -> Word {
+        Word { bytes: Vec::new(), end: Instant::now() + PATIENCE }
     }
 
-    /// The word that has arrived on the channel; `None` while there may be one later.
+    /// What has arrived on the channel; `None` while there may be one later.
     pub fn hear(&mut self, channel: &UnixStream) -> Option<Verdict> {
         let mut chunk = [0; 1024];
         let read = channel.set_read_timeout(Some(WAIT)).and_then(|()| (&*channel).read(&mut chunk));
         match read {
             Ok(0) => return Some(Verdict::Gone),
-            Ok(length) => self.word.extend_from_slice(chunk.get(..length).unwrap_or_default()),
+            Ok(length) => self.bytes.extend_from_slice(chunk.get(..length).unwrap_or_default()),
             Err(error)
                 if matches!(
                     error.kind(),
@@ -61,11 +74,11 @@ impl Pending {
                 ) => {}
             Err(_) => return Some(Verdict::Gone),
         }
-        let end = self.word.iter().position(|byte| *byte == 0);
-        match end.or((self.word.len() > MOST).then_some(MOST)) {
+        let end = self.bytes.iter().position(|byte| *byte == 0);
+        match end.or((self.bytes.len() > MOST).then_some(MOST)) {
             Some(0) => Some(Verdict::Taken),
             Some(end) => {
-                let sentence = String::from_utf8_lossy(self.word.get(..end).unwrap_or_default());
+                let sentence = String::from_utf8_lossy(self.bytes.get(..end).unwrap_or_default());
                 // It goes into a log, as one line.
                 Some(Verdict::Refused(sentence.replace(char::is_control, " ")))
             }
@@ -83,12 +96,12 @@ mod tests {
     #[test]
     fn a_word_may_come_in_parts_and_has_an_end() {
         let (master, mut worker) = UnixStream::pair().unwrap();
-        let mut pending = Pending::new(Arc::default(), Sockets::new());
-        assert_eq!(pending.hear(&master), None);
+        let mut word = Word::awaited();
+        assert_eq!(word.hear(&master), None);
         worker.write_all(b"host not\nfound ").unwrap();
-        assert_eq!(pending.hear(&master), None);
+        assert_eq!(word.hear(&master), None);
         worker.write_all(b"in upstream\0").unwrap();
         let refused = Verdict::Refused("host not found in upstream".to_owned());
-        assert_eq!(pending.hear(&master), Some(refused));
+        assert_eq!(word.hear(&master), Some(refused));
     }
 }
