@@ -38,7 +38,7 @@ impl Cache {
             let Some(valid) = self.valid(head.status) else { return Body::Upstream(body) };
             times.valid = now().saturating_add(valid);
         }
-        let variant = if vary.is_empty() { Vec::new() } else { variant_of(ex, &vary) };
+        let variant = variant_of(ex, &vary);
         if open.key.is_variant() {
             // Where this answer is found by its variant the key is right, else it is the first of its kind.
             let mut key = open.key.bytes().to_vec();

@@ -34,7 +34,7 @@ pub struct Entry {
     pub times: Times,
     /// The names in its `Vary`.
     pub vary: Box<[u8]>,
-    /// What of the request it was chosen by.
+    /// What of the request it was chosen by ([`super::freshness::variant`]).
     pub variant: Box<[u8]>,
 }
 

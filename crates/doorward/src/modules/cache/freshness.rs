@@ -2,6 +2,8 @@
 
 use wire::{Name, list};
 
+use super::entry::fingerprint;
+
 /// Fields that `proxy_ignore_headers` takes out of the decision.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ignored {
@@ -154,9 +156,19 @@ pub fn read<'a>(fields: impl Iterator<Item = (Name, &'a [u8])>, ignored: Ignored
     said
 }
 
-/// What of a request an answer with that `Vary` was chosen by: each name with its values, lists of preferences
-/// without their blanks, so that equal wishes are equal text.
-pub fn variant<'a>(
+/// What of a request an answer with that `Vary` was chosen by: nothing, or a fingerprint of the fields that it names,
+/// which may hold credentials.
+pub fn variant<'a>(vary: &[u8], fields: &(impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone)) -> Vec<u8> {
+    if vary.is_empty() {
+        return Vec::new();
+    }
+    let mut text = Vec::new();
+    append_wishes(vary, fields, &mut text);
+    fingerprint(&text).to_vec()
+}
+
+/// Each name with its values, lists of preferences without their blanks, so that equal wishes are equal text.
+fn append_wishes<'a>(
     vary: &[u8],
     fields: &(impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone),
     out: &mut Vec<u8>,
@@ -251,12 +263,24 @@ mod tests {
         let of = |fields: &[(&str, &str)]| {
             let mut out = Vec::new();
             let fields: Vec<_> = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
-            variant(b"Accept-Encoding, X-Who", &fields.iter().copied(), &mut out);
+            append_wishes(b"Accept-Encoding, X-Who", &fields.iter().copied(), &mut out);
             String::from_utf8(out).unwrap()
         };
         let plain = "accept-encoding:gzip,br\r\nx-who:\r\n";
         assert_eq!(of(&[("accept-encoding", "gzip,  br")]), plain);
         assert_eq!(of(&[("Accept-Encoding", "gzip"), ("accept-encoding", "br")]), plain);
         assert_eq!(of(&[("X-Who", "a b")]), "accept-encoding:\r\nx-who:a b\r\n");
+    }
+
+    #[test]
+    fn a_variant_does_not_tell_what_the_request_said() {
+        let of = |token: &'static [u8]| {
+            variant(b"Authorization", &[(&b"authorization"[..], token)].iter().copied())
+        };
+        let one = of(b"Bearer secret");
+        assert!(!one.windows(6).any(|part| part == b"secret"));
+        assert_eq!(one, of(b"Bearer secret"));
+        assert_ne!(one, of(b"Bearer Secret"));
+        assert!(variant(b"", &[].iter().copied()).is_empty());
     }
 }

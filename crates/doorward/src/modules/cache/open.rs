@@ -246,9 +246,7 @@ pub fn any(strings: &[Template], ex: &Exchange<'_>) -> bool {
 pub fn variant_of(ex: &Exchange<'_>, vary: &[u8]) -> Vec<u8> {
     let visit = ex.visit;
     let fields = visit.head.fields.iter().map(|f| (f.name.of(visit.bytes), f.value.of(visit.bytes)));
-    let mut variant = Vec::new();
-    freshness::variant(vary, &fields, &mut variant);
-    variant
+    freshness::variant(vary, &fields)
 }
 
 /// The body of a stored answer; `None` when its file is gone.
