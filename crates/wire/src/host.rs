@@ -19,26 +19,30 @@ pub struct InvalidHost;
 /// Checks a host as nginx does: RFC 3986 reg-name or IP literal, no empty label, no empty name, a port that fits.
 pub fn host(text: &[u8]) -> Result<ValidHost<'_>, InvalidHost> {
     let literal = text.first() == Some(&b'[');
-    let (name, rest) = if literal {
-        let close = text.iter().position(|&byte| byte == b']').ok_or(InvalidHost)?;
-        text.split_at_checked(close + 1).ok_or(InvalidHost)?
-    } else {
-        let end = text.iter().position(|&byte| byte == b':').unwrap_or(text.len());
-        text.split_at_checked(end).ok_or(InvalidHost)?
-    };
-    let inner = if literal { name.get(1..name.len() - 1).ok_or(InvalidHost)? } else { name };
-
+    let start = usize::from(literal);
     let allowed = if literal { NAME | UPPER | DOT | COLON } else { NAME | UPPER | DOT | PERCENT };
     let (mut seen, mut after_dot) = (0, 0);
-    for &byte in inner {
+    let mut end = start;
+    while let Some(&byte) = text.get(end) {
         let class = CLASSES[usize::from(byte)];
-        if class & allowed == 0 || class & after_dot & DOT != 0 {
+        if class & allowed == 0 {
+            break;
+        }
+        if class & after_dot & DOT != 0 {
             return Err(InvalidHost);
         }
         seen |= class;
         after_dot = class;
+        end += 1;
     }
     let upper = seen & UPPER != 0;
+    if literal {
+        if text.get(end) != Some(&b']') {
+            return Err(InvalidHost);
+        }
+        end += 1;
+    }
+    let (name, rest) = text.split_at_checked(end).ok_or(InvalidHost)?;
 
     let port = match rest.split_first() {
         None => 0,
@@ -87,12 +91,17 @@ const CLASSES: [u8; 256] = {
 
 /// Digits, perhaps none: `host:` is a host without port.
 fn port(digits: &[u8]) -> Result<u16, InvalidHost> {
-    digits.iter().try_fold(0u16, |port, &digit| match digit {
-        b'0'..=b'9' => {
-            port.checked_mul(10).and_then(|port| port.checked_add(u16::from(digit - b'0'))).ok_or(InvalidHost)
+    let mut port = 0u32;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return Err(InvalidHost);
         }
-        _ => Err(InvalidHost),
-    })
+        port = port * 10 + u32::from(digit - b'0');
+        if port > u32::from(u16::MAX) {
+            return Err(InvalidHost);
+        }
+    }
+    Ok(port as u16)
 }
 
 #[cfg(test)]

@@ -61,6 +61,44 @@ impl RequestLine {
 
     /// Goes on reading; true when the line is complete and `head` holds its parts.
     pub(super) fn parse(&mut self, buf: &[u8], head: &mut RequestHead) -> Result<bool, RequestError> {
+        if self.state == State::Start
+            && let Some(line_feed) = self.usual(buf, head)
+        {
+            return self.done(buf, line_feed, head);
+        }
+        self.any(buf, head)
+    }
+
+    /// Takes apart a line of which all is there and that is what it usually is: a method, a path, HTTP/1.0 or 1.1,
+    /// one space between them, CR LF. Answers where the line feed is.
+    #[inline]
+    fn usual(&mut self, buf: &[u8], head: &mut RequestHead) -> Option<usize> {
+        let line = buf.get(self.pos..)?;
+        let (method, rest) = line.split_at_checked(line.iter().position(|&byte| !in_method(byte))?)?;
+        let known = Method::of(method);
+        let rest = rest.strip_prefix(b" ")?;
+        if method.is_empty() || known == Method::Connect || rest.first() != Some(&b'/') {
+            return None;
+        }
+        let (target, rest) = rest.split_at_checked(scan::target_end(rest)?)?;
+        let minor = match rest.strip_prefix(b" HTTP/1.")? {
+            [minor @ (b'0' | b'1'), b'\r', b'\n', ..] => minor - b'0',
+            _ => return None,
+        };
+        self.start = self.pos;
+        self.target = self.start + method.len() + 1;
+        self.protocol = self.target + target.len() + 1;
+        self.end = self.protocol + b"HTTP/1.1".len();
+        self.state = State::Return;
+        (self.major, self.minor) = (1, u32::from(minor));
+        (head.method, head.method_text) = (known, Range::new(self.start, self.target - 1));
+        head.target = Range::new(self.target, self.protocol - 1);
+        Some(self.end + 1)
+    }
+
+    /// Goes on reading a line, whatever it is and however much of it is there.
+    #[inline(never)]
+    fn any(&mut self, buf: &[u8], head: &mut RequestHead) -> Result<bool, RequestError> {
         let mut pos = self.pos;
         while let Some(&byte) = buf.get(pos) {
             self.pos = pos;
@@ -167,14 +205,6 @@ impl RequestLine {
                     b'H' => {
                         self.protocol = pos;
                         self.state = State::Protocol(1);
-                        if let Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ (b'0' | b'1')]) =
-                            buf.get(pos..).and_then(|rest| rest.first_chunk())
-                        {
-                            self.begin_version(pos + 4, head);
-                            (self.major, self.minor) = (1, u32::from(minor - b'0'));
-                            self.state = State::Minor(true);
-                            pos += 7;
-                        }
                     }
                     _ => return Err(RequestError::InvalidRequest),
                 },
