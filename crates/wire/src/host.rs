@@ -21,19 +21,21 @@ pub fn host(text: &[u8]) -> Result<ValidHost<'_>, InvalidHost> {
     let literal = text.first() == Some(&b'[');
     let start = usize::from(literal);
     let allowed = if literal { NAME | UPPER | DOT | COLON } else { NAME | UPPER | DOT | PERCENT };
-    let (mut seen, mut after_dot) = (0, 0);
+    // What all classes of the name have together, and what a class and the one before it.
+    let (mut seen, mut repeated, mut before) = (0, 0, 0);
     let mut end = start;
     while let Some(&byte) = text.get(end) {
         let class = CLASSES[usize::from(byte)];
         if class & allowed == 0 {
             break;
         }
-        if class & after_dot & DOT != 0 {
-            return Err(InvalidHost);
-        }
         seen |= class;
-        after_dot = class;
+        repeated |= class & before;
+        before = class;
         end += 1;
+    }
+    if repeated & DOT != 0 {
+        return Err(InvalidHost);
     }
     let upper = seen & UPPER != 0;
     if literal {

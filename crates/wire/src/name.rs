@@ -120,11 +120,8 @@ impl Name {
     /// The name that the first `len` bytes of a window spell, in any case.
     #[inline]
     pub(crate) fn at(window: &Window, len: usize) -> Name {
-        let Some((&first, &last)) = window.get(..len).and_then(|name| name.first().zip(name.last_chunk()))
-        else {
-            return Name::Other;
-        };
-        let name = SLOTS[slot(len, first, last, MULTIPLIER)];
+        let Some(&last) = window.get(..len).and_then(<[u8]>::last_chunk) else { return Name::Other };
+        let name = SLOTS[slot(len, window[0], last, MULTIPLIER)];
         if SPELLINGS[name as usize].is_at(window, len) { name } else { Name::Other }
     }
 }

@@ -106,19 +106,19 @@ impl Lines {
         if id == Name::Other && !is_named(rest, len) {
             return None;
         }
-        let behind = rest.get(len + 1..)?;
-        let behind = behind.strip_prefix(b" ").unwrap_or(behind);
-        let (value, line_break) = behind.split_at_checked(scan::line_break(behind)?)?;
+        let skipped = len + 1 + usize::from(rest.get(len + 1) == Some(&b' '));
+        let value = rest.get(skipped..)?;
+        let (value, line_break) = value.split_at_checked(scan::control(value)?)?;
         if !line_break.starts_with(b"\r\n") || matches!(value, [b' ', ..] | [.., b' ']) {
             return None;
         }
-        let to_value = self.pos + rest.len() - behind.len();
-        let end = to_value + value.len() + 2;
+        let (name_end, start) = (self.pos + len, self.pos + skipped);
+        let end = start + value.len();
         // What lies in a line that ends below 4 GiB does so too.
         u32::try_from(end).ok()?;
-        let name = Range { start: self.pos as u32, end: (self.pos + len) as u32 };
-        let value = Range { start: to_value as u32, end: (to_value + value.len()) as u32 };
-        self.pos = end;
+        let name = Range { start: self.pos as u32, end: name_end as u32 };
+        let value = Range { start: start as u32, end: end as u32 };
+        self.pos = end + 2;
         Some(Field { name, value, id })
     }
 

@@ -179,8 +179,8 @@ impl RequestParser {
                 head.host = Some(field.value);
             }
             Name::Connection => {
-                // The usual value needs no search.
-                if value.eq_ignore_ascii_case(b"keep-alive") {
+                // The usual values need no search.
+                if matches!(value, b"keep-alive" | b"Keep-Alive") {
                     head.connection = Connection::KeepAlive;
                 } else {
                     if list::contains(value, b"close") {

@@ -247,7 +247,7 @@ impl ResponseParser {
         else {
             return None;
         };
-        let len = scan::line_break(reason)?;
+        let len = scan::control(reason)?;
         if !reason.get(len..)?.starts_with(b"\r\n") {
             return None;
         }
@@ -333,8 +333,8 @@ impl ResponseParser {
                 }
                 head.chunked = true;
             }
-            // The usual value needs no search.
-            Name::Connection if value.eq_ignore_ascii_case(b"keep-alive") => {}
+            // The usual values need no search.
+            Name::Connection if matches!(value, b"keep-alive" | b"Keep-Alive") => {}
             Name::Connection if list::contains(value, b"close") => head.keep_alive = false,
             _ => {}
         }

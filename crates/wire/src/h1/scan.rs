@@ -8,49 +8,66 @@ const HIGH_BITS: u64 = ONES << 7;
 /// Where the first colon stands.
 #[inline]
 pub(super) fn colon(window: &Window) -> Option<usize> {
-    for (at, bytes) in window.as_chunks().0.iter().enumerate() {
-        let colons = u64::from_le_bytes(*bytes) ^ (ONES * b':' as u64);
-        let marks = colons.wrapping_sub(ONES) & !colons & HIGH_BITS;
-        if marks != 0 {
-            return Some(at * 8 + marks.trailing_zeros() as usize / 8);
-        }
-    }
-    None
+    window.as_chunks().0.iter().enumerate().find_map(|(at, word)| Some(at * 8 + first(equal(word, b':'))?))
 }
 
 /// Where the first CR, LF or NUL stands.
-#[inline]
 pub(super) fn line_break(bytes: &[u8]) -> Option<usize> {
-    find(bytes, |word| word.wrapping_sub(ONES * 0x0e) & !word, |byte| matches!(byte, b'\r' | b'\n' | 0))
+    let mut from = 0;
+    loop {
+        let rest = bytes.get(from..)?;
+        let at = control(rest)?;
+        if matches!(rest.get(at), Some(b'\r' | b'\n' | 0)) {
+            return Some(from + at);
+        }
+        from += at + 1;
+    }
+}
+
+/// Where the first byte up to CR stands: CR, LF and NUL, tabs and other controls.
+#[inline]
+pub(super) fn control(bytes: &[u8]) -> Option<usize> {
+    find(bytes, |word| below(word, b'\r' + 1), |byte| byte <= b'\r')
 }
 
 /// Where the first control byte, space or DEL stands.
 #[inline]
 pub(super) fn target_end(bytes: &[u8]) -> Option<usize> {
-    let marks = |word: u64| {
-        let dels = word ^ (ONES * 0x7f);
-        word.wrapping_sub(ONES * 0x21) & !word | dels.wrapping_sub(ONES) & !dels
-    };
-    find(bytes, marks, |byte| byte <= b' ' || byte == 0x7f)
+    let wanted = |byte| byte <= b' ' || byte == 0x7f;
+    find(bytes, |word| below(word, b' ' + 1) | equal(word, 0x7f), wanted)
 }
 
-/// Where the first wanted byte stands. `marks` sets the high bit of each such byte of a word, and may set that of
-/// others, which are looked at then.
+/// Where the first wanted byte stands, which `marks` marks in a word.
 #[inline(always)]
-fn find(bytes: &[u8], marks: impl Fn(u64) -> u64, wanted: impl Fn(u8) -> bool) -> Option<usize> {
+fn find(bytes: &[u8], marks: impl Fn(&[u8; 8]) -> u64, wanted: impl Fn(u8) -> bool) -> Option<usize> {
     let (words, tail) = bytes.as_chunks();
     for (at, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let mut marks = marks(word) & HIGH_BITS;
-        while marks != 0 {
-            let byte = marks.trailing_zeros() / 8;
-            if wanted((word >> (byte * 8)) as u8) {
-                return Some(at * 8 + byte as usize);
-            }
-            marks &= marks - 1;
+        if let Some(first) = first(marks(word)) {
+            return Some(at * 8 + first);
         }
     }
     tail.iter().position(|&byte| wanted(byte)).map(|at| words.len() * 8 + at)
+}
+
+/// Marks the bytes of a word that are below `limit` (up to 128). The first mark is right; what is above it may be
+/// marked by its borrow.
+#[inline(always)]
+fn below(word: &[u8; 8], limit: u8) -> u64 {
+    let word = u64::from_le_bytes(*word);
+    word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGH_BITS
+}
+
+/// Marks the bytes of a word that are `byte`. As for [`below`], the first mark is right.
+#[inline(always)]
+fn equal(word: &[u8; 8], byte: u8) -> u64 {
+    let difference = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
+    below(&difference.to_le_bytes(), 1)
+}
+
+/// Which byte of its word the first mark stands for.
+#[inline(always)]
+fn first(marks: u64) -> Option<usize> {
+    (marks != 0).then(|| marks.trailing_zeros() as usize / 8)
 }
 
 #[cfg(test)]
@@ -73,6 +90,7 @@ mod tests {
         fn words_find_what_bytes_find(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let plain = |wanted: fn(u8) -> bool| bytes.iter().position(|&byte| wanted(byte));
             prop_assert_eq!(line_break(&bytes), plain(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+            prop_assert_eq!(control(&bytes), plain(|byte| byte <= 0x0d));
             prop_assert_eq!(target_end(&bytes), plain(|byte| byte <= 0x20 || byte == 0x7f));
         }
     }
