@@ -133,23 +133,10 @@ impl RequestParser {
         loop {
             let start = self.lines.start();
             let line = self.lines.next(buf, rules);
-            let end = match &line {
-                Ok(Line::Again) => buf.len() + 1,
-                Ok(_) => self.lines.pos(),
-                Err(_) => self.lines.pos() + 1,
-            };
+            let pos = self.lines.pos();
             let room = self.room.get_or_insert_with(|| Room::new(limits, start));
-            if !room.holds(start, end, limits) {
-                return Err(too_large(buf, start, room.end(), head));
-            }
-            match line.map_err(|bad| invalid(bad, buf))? {
-                Line::Again => return Ok(false),
-                Line::End => {
-                    head.head_len = self.lines.pos() as u32;
-                    check(buf, limits, self.seen, head)?;
-                    return Ok(true);
-                }
-                Line::Field { field, odd } => {
+            match line {
+                Ok(Line::Field { field, odd }) if room.holds(start, pos, limits) => {
                     if odd && limits.ignore_invalid {
                         head.ignored.push(Range { start: field.name.start, end: field.value.end });
                         continue;
@@ -162,6 +149,16 @@ impl RequestParser {
                     }
                     head.fields.push(field);
                 }
+                Ok(Line::End) if room.holds(start, pos, limits) => {
+                    head.head_len = pos as u32;
+                    check(buf, limits, self.seen, head)?;
+                    return Ok(true);
+                }
+                // An incomplete line takes at least one byte more.
+                Ok(Line::Again) if room.holds(start, pos + 1, limits) => return Ok(false),
+                // What nginx has no room for it does not find bad.
+                Err(bad) if room.holds(start, pos + 1, limits) => return Err(invalid(bad, buf)),
+                _ => return Err(too_large(buf, start, room.end(), head)),
             }
         }
     }

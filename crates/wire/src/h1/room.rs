@@ -15,7 +15,7 @@ impl Room {
     /// The first buffer, in which `skipped` bytes of empty lines were thrown away.
     pub(super) fn new(limits: &Limits, skipped: usize) -> Room {
         let size = limits.header_buffer.max(1);
-        Room { base: skipped - skipped % size, size, large: 0 }
+        Room { base: if skipped < size { 0 } else { skipped - skipped % size }, size, large: 0 }
     }
 
     /// Whether a line from `start` to `end` (behind its line feed) finds a buffer that holds all of it.
