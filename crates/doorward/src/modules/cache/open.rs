@@ -60,8 +60,7 @@ impl Cache {
         loop {
             let second = now();
             let matches = |entry: &Entry| *variant_of(ex, &entry.vary) == *entry.variant;
-            let found = zone.find(key.bytes(), &terms, matches, second);
-            terms.first = false;
+            let found = zone.find(key.bytes(), &mut terms, matches, second);
             match found {
                 Found::Fresh(entry) if ex.method != Method::Head && !entry.is_whole() => {
                     return Ok(self.miss(ex, zone, key, None, true));

@@ -63,7 +63,7 @@ pub struct Terms {
     pub min_uses: u32,
     /// Milliseconds for which one request fetches it while others wait, where they wait.
     pub lock_age: Option<u64>,
-    /// Whether this request asks for the first time, and so counts.
+    /// Whether this request has not been counted yet.
     pub first: bool,
     /// Whether files may be looked at.
     pub files: bool,
@@ -163,7 +163,7 @@ impl Zone {
     pub fn find(
         self: &Arc<Self>,
         key: &[u8],
-        terms: &Terms,
+        terms: &mut Terms,
         matches: impl FnOnce(&Entry) -> bool,
         second: i64,
     ) -> Found {
@@ -198,7 +198,7 @@ impl Zone {
         let Some(slot) = shard.get_mut(at) else { return Found::Absent(None) };
         slot.expire = expire;
         // A new key has been asked for, whatever this request found before.
-        if terms.first || slot.uses == 0 {
+        if std::mem::take(&mut terms.first) || slot.uses == 0 {
             slot.uses = slot.uses.saturating_add(1);
         }
         if let Some((status, _)) = slot.error {
@@ -547,8 +547,8 @@ mod tests {
         Arc::new(Zone::new("z".to_owned(), folder, vec![1], size))
     }
 
-    fn find(zone: &Arc<Zone>, key: &[u8], terms: Terms, second: i64) -> Found {
-        zone.find(key, &terms, |_| true, second)
+    fn find(zone: &Arc<Zone>, key: &[u8], mut terms: Terms, second: i64) -> Found {
+        zone.find(key, &mut terms, |_| true, second)
     }
 
     #[test]
@@ -597,6 +597,21 @@ mod tests {
         assert!(matches!(find(&zone, b"k", twice, 0), Found::Scarce));
         assert!(matches!(find(&zone, b"k", Terms { first: false, ..twice }, 0), Found::Scarce));
         assert!(matches!(find(&zone, b"k", twice, 0), Found::Absent(_)));
+    }
+
+    #[test]
+    fn a_look_at_the_files_is_no_use_of_its_own_and_hides_none() {
+        let folder = tempfile::tempdir().unwrap();
+        // Nobody has read the folder yet: every key may have a file.
+        let zone = zone(folder.path().to_owned(), 1 << 20);
+        let ask = || {
+            let mut terms = Terms { min_uses: 2, ..TERMS };
+            assert!(matches!(zone.find(b"k", &mut terms, |_| true, 0), Found::AskFiles));
+            terms.files = false;
+            zone.find(b"k", &mut terms, |_| true, 0)
+        };
+        assert!(matches!(ask(), Found::Scarce));
+        assert!(matches!(ask(), Found::Absent(_)));
     }
 
     #[test]
