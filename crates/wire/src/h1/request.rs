@@ -252,14 +252,15 @@ fn check(buf: &[u8], limits: &Limits, seen: NameSet, head: &mut RequestHead) -> 
 
 /// Digits only, at least one, below 2^63: what counts as a Content-Length.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    let mut sum = 0u64;
+    const MAX: u64 = i64::MAX as u64;
+    let mut sum = 0;
     for digit in digits {
-        if !digit.is_ascii_digit() {
+        if !digit.is_ascii_digit() || sum > MAX / 10 {
             return None;
         }
-        sum = sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        sum = sum * 10 + u64::from(digit - b'0');
     }
-    (!digits.is_empty() && i64::try_from(sum).is_ok()).then_some(sum)
+    (!digits.is_empty() && sum <= MAX).then_some(sum)
 }
 
 #[cold]

@@ -40,13 +40,14 @@ pub(super) fn target_end(bytes: &[u8]) -> Option<usize> {
 /// Where the first wanted byte stands, which `marks` marks in a word.
 #[inline(always)]
 fn find(bytes: &[u8], marks: impl Fn(&[u8; 8]) -> u64, wanted: impl Fn(u8) -> bool) -> Option<usize> {
-    let (words, tail) = bytes.as_chunks();
-    for (at, word) in words.iter().enumerate() {
+    let mut at = 0;
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         if let Some(first) = first(marks(word)) {
-            return Some(at * 8 + first);
+            return Some(at + first);
         }
+        at += 8;
     }
-    tail.iter().position(|&byte| wanted(byte)).map(|at| words.len() * 8 + at)
+    bytes.get(at..)?.iter().position(|&byte| wanted(byte)).map(|first| at + first)
 }
 
 /// Marks the bytes of a word that are below `limit` (up to 128). The first mark is right; what is above it may be
