@@ -47,7 +47,11 @@ fn find(bytes: &[u8], marks: impl Fn(&[u8; 8]) -> u64, wanted: impl Fn(u8) -> bo
         }
         at += 8;
     }
-    bytes.get(at..)?.iter().position(|&byte| wanted(byte)).map(|first| at + first)
+    // The last word: those of its bytes that were looked at before are known not to be wanted.
+    if let Some(word) = bytes.last_chunk() {
+        return first(marks(word)).map(|first| bytes.len() - 8 + first);
+    }
+    bytes.iter().position(|&byte| wanted(byte))
 }
 
 /// Marks the bytes of a word that are below `limit` (up to 128). The first mark is right; what is above it may be
