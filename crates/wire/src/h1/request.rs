@@ -177,7 +177,7 @@ impl RequestParser {
             }
             Name::Connection => {
                 // The usual values need no search.
-                if matches!(value, b"keep-alive" | b"Keep-Alive") {
+                if value == b"keep-alive" || value == b"Keep-Alive" {
                     head.connection = Connection::KeepAlive;
                 } else {
                     if list::contains(value, b"close") {

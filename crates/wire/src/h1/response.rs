@@ -334,7 +334,7 @@ impl ResponseParser {
                 head.chunked = true;
             }
             // The usual values need no search.
-            Name::Connection if matches!(value, b"keep-alive" | b"Keep-Alive") => {}
+            Name::Connection if value == b"keep-alive" || value == b"Keep-Alive" => {}
             Name::Connection if list::contains(value, b"close") => head.keep_alive = false,
             _ => {}
         }
