@@ -169,6 +169,32 @@ impl ResponseParser {
         if self.pos == 0 && self.usual(buf, head).is_some() {
             return Ok(true);
         }
+        self.any(buf, head)
+    }
+
+    /// Reads a status line of which all is there and that is what it usually is: HTTP/1.1, a code, a reason, CR LF.
+    #[inline]
+    fn usual(&mut self, buf: &[u8], head: &mut ResponseHead) -> Option<()> {
+        let code = buf.strip_prefix(b"HTTP/1.1 ")?;
+        let ([a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' '], reason) = code.split_first_chunk()?
+        else {
+            return None;
+        };
+        let len = scan::control(reason)?;
+        if !reason.get(len..)?.starts_with(b"\r\n") {
+            return None;
+        }
+        head.version = (1, 1);
+        head.status = [a, b, c].iter().fold(0, |sum, digit| sum * 10 + u16::from(**digit - b'0'));
+        head.status_line = Range::new(9, 13 + len);
+        head.reason = Range::new(13, 13 + len);
+        self.pos = 13 + len + 2;
+        Some(())
+    }
+
+    /// Goes on reading a status line, whatever it is and however much of it is there.
+    #[inline(never)]
+    fn any(&mut self, buf: &[u8], head: &mut ResponseHead) -> Result<bool, ResponseError> {
         while let Some(&byte) = buf.get(self.pos) {
             if self.phase == Phase::Reason {
                 // A NUL is a byte like any other here.
@@ -237,26 +263,6 @@ impl ResponseParser {
             self.pos += 1;
         }
         Ok(false)
-    }
-
-    /// Reads a status line of which all is there and that is what it usually is: HTTP/1.1, a code, a reason, CR LF.
-    #[inline]
-    fn usual(&mut self, buf: &[u8], head: &mut ResponseHead) -> Option<()> {
-        let code = buf.strip_prefix(b"HTTP/1.1 ")?;
-        let ([a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' '], reason) = code.split_first_chunk()?
-        else {
-            return None;
-        };
-        let len = scan::control(reason)?;
-        if !reason.get(len..)?.starts_with(b"\r\n") {
-            return None;
-        }
-        head.version = (1, 1);
-        head.status = [a, b, c].iter().fold(0, |sum, digit| sum * 10 + u16::from(**digit - b'0'));
-        head.status_line = Range::new(9, 13 + len);
-        head.reason = Range::new(13, 13 + len);
-        self.pos = 13 + len + 2;
-        Some(())
     }
 
     fn next(&mut self, phase: Phase) {
