@@ -30,7 +30,10 @@ pub(super) struct BadLine {
     pub(super) byte: u8,
 }
 
-/// Reads lines from a growing buffer and looks at each byte once.
+/// Reads lines from a growing buffer.
+///
+/// A line is tried once for being whole and usual; if it is not, its bytes are read one after the other, each once.
+/// So however they arrive, the time it takes grows with their number.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Lines {
     state: State,

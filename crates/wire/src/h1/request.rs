@@ -10,7 +10,7 @@ use crate::name::NameSet;
 use crate::uri::normalize;
 use crate::{Field, Name, Range, list};
 
-/// Reads one request head from a growing buffer and looks at each byte once.
+/// Reads one request head from a growing buffer, in time that grows with its length however its bytes arrive.
 ///
 /// Call [`parse`](RequestParser::parse) with the buffer from the request's first byte on, again with more bytes
 /// while it answers false; [`reset`](RequestParser::reset) before the next request.

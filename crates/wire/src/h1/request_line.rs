@@ -1,11 +1,11 @@
-//! The request line, byte by byte: method, target in its three forms, version.
+//! The request line: method, target in its three forms, version.
 
 use super::refusal::RequestError;
 use super::request_head::{Method, RequestHead, Version};
 use super::scan;
 use crate::Range;
 
-/// Reads the request line from a growing buffer and looks at each byte once.
+/// Reads the request line from a growing buffer: at once if it is whole and usual, else byte by byte, each once.
 #[derive(Clone, Default, Debug)]
 pub(super) struct RequestLine {
     state: State,

@@ -104,7 +104,7 @@ pub enum ResponseError {
     UnknownTransferEncoding(String),
 }
 
-/// Reads one response head from a growing buffer and looks at each byte once.
+/// Reads one response head from a growing buffer, in time that grows with its length however its bytes arrive.
 ///
 /// [`reset`](ResponseParser::reset) it behind each head: behind one of status 103 the next head follows.
 #[derive(Clone, Default, Debug)]
