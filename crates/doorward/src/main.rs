@@ -10,6 +10,7 @@ mod deliver;
 mod directives;
 mod error_pages;
 mod exchange;
+mod field_names;
 mod fields;
 mod hostnames;
 mod included;

@@ -13,7 +13,7 @@ use conf::{Diagnostic, Node, once};
 
 use crate::compile::Compiler;
 use crate::module::{Module, Scope, Settings};
-use crate::modules::proxy::{Group, Hidden, NextUpstream, Proxy, ProxySettings, next_upstream};
+use crate::modules::proxy::{Group, NextUpstream, Proxy, ProxySettings, hidden, next_upstream};
 use crate::modules::resolver::ResolverSettings;
 use crate::modules::upstream::{Scheme, Target};
 use crate::plan::{Content, Plan};
@@ -217,7 +217,7 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     let mut show = lists.show.unwrap_or_default();
     show.extend(own.into_iter().filter(|name| !hide.iter().any(|hidden| hidden.eq_ignore_ascii_case(name))));
     hide.push(b"Status".to_vec());
-    let mut answers = Proxy::for_answers(settings.settle(), Hidden::new(&hide, &show));
+    let mut answers = Proxy::for_answers(settings.settle(), hidden(&hide, &show));
     let mut params = lists.params;
     if !params.iter().any(|param| param.name.eq_ignore_ascii_case(b"HTTP_HOST")) {
         let value = Template::of(b"$host$is_request_port$request_port", None, &mut cx.variables)?;

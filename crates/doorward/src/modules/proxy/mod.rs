@@ -14,12 +14,13 @@ mod tunnel;
 pub use bind::{Bind, connect_options};
 pub use body::{Lease, UpstreamBody};
 pub use pass::{Destination, Fixed, Group};
-pub use response::Hidden;
+pub use response::hidden;
 pub use tunnel::Tunnel;
 
 use conf::Arg::{Choice, Flag, Many, Number, Optional, Size, Text, Time};
 use conf::{Contexts, Diagnostic, once};
 
+use crate::field_names::FieldNames;
 use crate::module::{Module, Scope, Settings};
 use crate::modules::cache::Cache;
 use crate::plan::{Content, Plan};
@@ -159,7 +160,7 @@ pub struct Proxy {
     /// Where answers are stored.
     pub cache: Option<Box<Cache>>,
     /// Fields of the answer that the client does not see.
-    pub hidden: Hidden,
+    pub hidden: FieldNames,
     /// Changes to the fields of the answer.
     pub rewrites: rewrites::Rewrites,
     /// The prefix that a path in `proxy_pass` takes the place of.
@@ -174,7 +175,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// What another protocol shares with this one: how the fields of answers are taken.
-    pub fn for_answers(values: ProxyValues, hidden: Hidden) -> Proxy {
+    pub fn for_answers(values: ProxyValues, hidden: FieldNames) -> Proxy {
         Proxy {
             destination: Destination::Variable(Template::default()),
             request: request::Fields::new(&[]),
@@ -365,7 +366,7 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     }
     let request = request::Fields::new(&lists.set_header);
     let cache = Cache::settle(cx, scope, &values.ignore_headers)?.map(Box::new);
-    let hidden = Hidden::new(
+    let hidden = hidden(
         lists.hide_header.as_deref().unwrap_or_default(),
         lists.pass_header.as_deref().unwrap_or_default(),
     );

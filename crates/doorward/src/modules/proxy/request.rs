@@ -1,7 +1,5 @@
 //! The request to the server: its line, its fields, its body.
 
-use std::collections::HashSet;
-
 use wire::Name;
 use wire::h1::Method;
 
@@ -9,6 +7,7 @@ use super::Proxy;
 use super::pass::Fixed;
 use crate::deliver::itoa;
 use crate::exchange::Exchange;
+use crate::field_names::FieldNames;
 use crate::modules::cache::Entry;
 use crate::variables::{Row, Template};
 
@@ -20,14 +19,12 @@ pub struct Fields {
     set: Vec<(Vec<u8>, Template)>,
     /// Whether the lengths of the body are announced as usual.
     default_length: bool,
-    /// Known fields of the client that are left out, as bits.
-    left_out: [u64; 2],
+    /// Fields of the client that are left out.
+    left_out: FieldNames,
     /// The same where the answer may be stored: conditions and ranges are between the client and the cache.
-    left_out_to_store: [u64; 2],
+    left_out_to_store: FieldNames,
     /// Whether the stored answer's conditions are passed on: `If-Modified-Since` and `If-None-Match`.
     own_conditions: (bool, bool),
-    /// Other fields of the client that are left out, in lower case.
-    left_out_others: HashSet<Vec<u8>>,
 }
 
 /// Fields that are the business of one connection, or are made anew.
@@ -60,17 +57,16 @@ impl Fields {
             default_host: true,
             set: Vec::new(),
             default_length: true,
-            left_out: [0; 2],
-            left_out_to_store: [0; 2],
+            left_out: FieldNames::default(),
+            left_out_to_store: FieldNames::default(),
             own_conditions: (true, true),
-            left_out_others: HashSet::new(),
         };
         for id in NEVER_PASSED {
-            fields.leave_out(id, b"");
+            fields.left_out.insert_known(id);
         }
         for (name, value) in set {
             let id = Name::of(name);
-            fields.leave_out(id, name);
+            fields.left_out.insert(name);
             match id {
                 Name::Host => fields.default_host = false,
                 Name::ContentLength => fields.default_length = false,
@@ -85,29 +81,16 @@ impl Fields {
             start.extend_from_slice(b": ");
             fields.set.push((start, value.clone()));
         }
-        fields.left_out_to_store = fields.left_out;
+        fields.left_out_to_store = fields.left_out.clone();
         for id in CONDITIONS {
-            fields.left_out_to_store[id as usize / 64] |= 1 << (id as usize % 64);
+            fields.left_out_to_store.insert_known(id);
         }
         fields
     }
 
-    fn leave_out(&mut self, id: Name, name: &[u8]) {
-        if id == Name::Other {
-            self.left_out_others.insert(name.to_ascii_lowercase());
-        } else {
-            let bit = id as usize;
-            self.left_out[bit / 64] |= 1 << (bit % 64);
-        }
-    }
-
     fn leaves_out(&self, id: Name, name: &[u8], to_store: bool) -> bool {
-        if id != Name::Other {
-            let bit = id as usize;
-            let left_out = if to_store { &self.left_out_to_store } else { &self.left_out };
-            return left_out[bit / 64] & (1 << (bit % 64)) != 0;
-        }
-        !self.left_out_others.is_empty() && self.left_out_others.contains(&name.to_ascii_lowercase())
+        let left_out = if to_store { &self.left_out_to_store } else { &self.left_out };
+        left_out.contains(id, name)
     }
 }
 

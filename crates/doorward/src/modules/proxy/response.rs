@@ -1,7 +1,5 @@
 //! The answer of a server: what of its head the client sees, and what it asks of this server.
 
-use std::collections::HashSet;
-
 use net::pool::Pooled;
 use wire::Name;
 use wire::h1::{Method, ResponseHead};
@@ -12,15 +10,10 @@ use super::{Proxy, Tunnel};
 use crate::body::Body;
 use crate::error_pages::split_args;
 use crate::exchange::Exchange;
+use crate::field_names::FieldNames;
 use crate::log::Level;
 use crate::run::Stop;
 use crate::worker::PoolKey;
-
-/// Fields of answers that the client does not see.
-pub struct Hidden {
-    known: [u64; 2],
-    others: HashSet<Vec<u8>>,
-}
 
 /// What is hidden unless `proxy_pass_header` says otherwise.
 const HIDDEN: [&str; 8] = [
@@ -38,35 +31,19 @@ const HIDDEN: [&str; 8] = [
 const NEVER_PASSED: [Name; 4] =
     [Name::Connection, Name::KeepAlive, Name::TransferEncoding, Name::ContentLength];
 
-impl Hidden {
-    /// Arranges what `proxy_hide_header` adds and `proxy_pass_header` takes away.
-    pub fn new(hide: &[Vec<u8>], pass: &[Vec<u8>]) -> Hidden {
-        let mut hidden = Hidden { known: [0; 2], others: HashSet::new() };
-        for name in HIDDEN.iter().map(|n| n.as_bytes()).chain(hide.iter().map(Vec::as_slice)) {
-            if !pass.iter().any(|p| p.eq_ignore_ascii_case(name)) {
-                hidden.add(Name::of(name), name);
-            }
-        }
-        for id in &NEVER_PASSED {
-            hidden.add(*id, b"");
-        }
-        hidden
-    }
-
-    fn add(&mut self, id: Name, name: &[u8]) {
-        if id == Name::Other {
-            self.others.insert(name.to_ascii_lowercase());
-        } else {
-            self.known[id as usize / 64] |= 1 << (id as usize % 64);
+/// The fields of answers that the client does not see, with what `proxy_hide_header` adds and `proxy_pass_header` takes
+/// away.
+pub fn hidden(hide: &[Vec<u8>], pass: &[Vec<u8>]) -> FieldNames {
+    let mut hidden = FieldNames::default();
+    for name in HIDDEN.iter().map(|n| n.as_bytes()).chain(hide.iter().map(Vec::as_slice)) {
+        if !pass.iter().any(|p| p.eq_ignore_ascii_case(name)) {
+            hidden.insert(name);
         }
     }
-
-    fn hides(&self, id: Name, name: &[u8]) -> bool {
-        if id != Name::Other {
-            return self.known[id as usize / 64] & (1 << (id as usize % 64)) != 0;
-        }
-        !self.others.is_empty() && self.others.contains(&name.to_ascii_lowercase())
+    for id in NEVER_PASSED {
+        hidden.insert_known(id);
     }
+    hidden
 }
 
 /// A head that a server answered, with what came behind it.
@@ -131,8 +108,8 @@ impl Proxy {
             return Err(stop);
         }
         // Who passes the upstream's own on does not want this server's in their place.
-        ex.response.no_date = !self.hidden.hides(Name::Date, b"");
-        ex.response.no_server = !self.hidden.hides(Name::Server, b"");
+        ex.response.no_date = !self.hidden.contains(Name::Date, b"");
+        ex.response.no_server = !self.hidden.contains(Name::Server, b"");
         Ok(match &self.cache {
             Some(cache) => cache.admit(ex, head, body),
             None => Body::Upstream(body),
@@ -237,7 +214,7 @@ impl Proxy {
         response.status_line = head.status_line;
         response.content_length = head.content_length;
         response.last_modified = None;
-        response.fields.hide_where(|id, name| self.hidden.hides(id, name));
+        response.fields.hide_where(|id, name| self.hidden.contains(id, name));
         response.disable_not_modified = true;
         if self.values.force_ranges {
             response.fields.hide_known(Name::AcceptRanges);
