@@ -57,6 +57,10 @@ pub struct Compiler {
     pub locations_with_upstreams: usize,
     /// Whether the server being finished opens tunnels, and so lets CONNECT in.
     pub allow_connect: bool,
+    /// Whether some location shows metrics, so that it is worth to count.
+    pub measures: bool,
+    /// The first name of the server being finished, `_` where it has none: the label of its metrics.
+    pub server_name: String,
     /// Named locations of the server being finished.
     pub named: HashMap<Vec<u8>, Plan>,
 }
@@ -121,6 +125,8 @@ pub fn compile(
         resolvers: Vec::new(),
         locations_with_upstreams: 0,
         allow_connect: false,
+        measures: false,
+        server_name: String::new(),
         named: HashMap::new(),
     };
     let mut main = Scope::default();
@@ -186,6 +192,7 @@ impl Compiler {
             }),
             keeps_stderr: self.logs.uses_stderr(),
             logs: self.logs.into_files(),
+            zones: self.zones,
             generation: 0,
         };
         Ok((config, self.warnings))

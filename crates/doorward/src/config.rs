@@ -40,6 +40,8 @@ pub struct Config {
     pub background_updates: bool,
     /// The first log file that could not be opened.
     pub log_failure: Option<String>,
+    /// State that goes on through reloads.
+    pub zones: Arc<crate::zone::Zones>,
     /// Counts reloads.
     pub generation: u64,
 }

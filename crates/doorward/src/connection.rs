@@ -335,6 +335,7 @@ async fn answer(
         linger: Cell::new(true),
         limits: Cell::default(),
         held: RefCell::default(),
+        auth: RefCell::default(),
         userid: RefCell::default(),
         timed_out: Cell::new(false),
         complete: Cell::new(false),

@@ -65,6 +65,8 @@ pub struct Visit<'c> {
     pub limits: Cell<LimitStatus>,
     /// Its places among the connections that `limit_conn` counts, until it has been answered.
     pub held: RefCell<Vec<Held>>,
+    /// What became of its authentication.
+    pub auth: RefCell<crate::modules::auth_outcome::Outcome>,
     /// The client's identifier (`userid`).
     pub userid: RefCell<crate::modules::userid::State>,
     /// Whether the client let a timeout pass.

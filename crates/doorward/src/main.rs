@@ -17,6 +17,7 @@ mod included;
 mod locate;
 mod log;
 mod media_types;
+mod metrics;
 mod module;
 mod modules;
 mod plan;

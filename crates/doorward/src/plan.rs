@@ -97,6 +97,8 @@ pub enum Content {
     EmptyGif,
     /// `stub_status`.
     StubStatus,
+    /// `prometheus`.
+    Prometheus,
     /// `fastcgi_pass`.
     FastCgi(Box<fastcgi::FastCgi>),
     /// `proxy_pass`.

@@ -7,7 +7,7 @@ use crate::exchange::{Exchange, Head, MAX_SUBREQUESTS, MAX_URI_CHANGES};
 use crate::locate::Found;
 use crate::log::Level;
 use crate::modules::upstream::Attempts;
-use crate::modules::{access_log, core, empty_gif, not_modified, range, rewrite, stub_status};
+use crate::modules::{access_log, core, empty_gif, not_modified, prometheus, range, rewrite, stub_status};
 use crate::plan::{Access, Content, Filter, Plan, Preaccess, Precontent, Verdict};
 
 /// Why a step does not go on to the next one.
@@ -289,6 +289,7 @@ async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
         Content::Tunnel(tunnel) => Box::pin(tunnel.run(ex)).await,
         Content::EmptyGif => empty_gif::run(ex),
         Content::StubStatus => stub_status::run(ex),
+        Content::Prometheus => prometheus::run(ex),
     }
 }
 

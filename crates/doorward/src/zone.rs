@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Every zone of the process by name.
 #[derive(Default)]
 pub struct Zones {
+    /// What is counted.
+    pub metrics: crate::metrics::Metrics,
     by_name: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
 }
 

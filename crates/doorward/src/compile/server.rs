@@ -52,22 +52,17 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
         node.scope.inherit(http);
         let settings = node.scope.get_mut::<core::ServerSettings>().settle();
         listens.add_server(servers.len(), &mut node.scope, cx)?;
+        // `.example.com` shows itself without its dot.
+        let name = settings.names.first().map(|n| n.text.strip_prefix(b".").unwrap_or(&n.text).to_vec());
+        let name = name.unwrap_or_default();
+        cx.server_name = match &*name {
+            b"" => "_".to_owned(),
+            name => String::from_utf8_lossy(name).into_owned(),
+        };
         let plan = cx.plan_of(&mut node.scope)?;
         let named = std::mem::take(&mut cx.named);
         let allow_connect = std::mem::take(&mut cx.allow_connect);
-        servers.push(Server {
-            // `.example.com` shows itself without its dot.
-            name: settings
-                .names
-                .first()
-                .map(|n| n.text.strip_prefix(b".").unwrap_or(&n.text).to_vec())
-                .unwrap_or_default(),
-            limits: settings.limits(),
-            core: settings,
-            plan,
-            named,
-            allow_connect,
-        });
+        servers.push(Server { name, limits: settings.limits(), core: settings, plan, named, allow_connect });
     }
     // Which server a request is for is known only when its head was read.
     let allow_connect = servers.iter().any(|server| server.allow_connect);

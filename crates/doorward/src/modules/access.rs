@@ -12,6 +12,7 @@ use crate::directives;
 use crate::exchange::Exchange;
 use crate::log::Level;
 use crate::module::{Module, Settings};
+use crate::modules::auth_outcome::{self, Reason};
 use crate::plan::{Access, Verdict};
 use crate::run::Stop;
 
@@ -88,6 +89,7 @@ impl Rules {
             None => Ok(Verdict::Declined),
             Some(Rule { deny: false, .. }) => Ok(Verdict::Allowed),
             Some(Rule { deny: true, .. }) => {
+                auth_outcome::set_reason(ex, Reason::Address);
                 // With `satisfy any`, the line is written once it is known that nobody else lets it pass.
                 if !ex.plan.core.satisfy_any {
                     ex.log(Level::Error, format_args!("access forbidden by rule"));

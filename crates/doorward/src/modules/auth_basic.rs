@@ -15,6 +15,7 @@ use crate::compile::as_path;
 use crate::exchange::Exchange;
 use crate::log::{Level, system_error};
 use crate::module::Module;
+use crate::modules::auth_outcome::{self, Reason};
 use crate::modules::core::basic_credentials;
 use crate::plan::{Access, Verdict};
 use crate::run::Stop;
@@ -80,21 +81,22 @@ impl Basic {
         }
         let Some((user, password)) = basic_credentials(ex) else {
             ex.log(Level::Info, format_args!("no user/password was provided for basic authentication"));
-            return Err(challenge(ex, &realm));
+            return Err(challenge(ex, &realm, Reason::NoCredentials));
         };
         let path = self.folder.join(as_path(&self.user_file.eval(ex)));
         let stored = stored_password(&path, &user).map_err(|error| not_read(ex, &path, &error))?;
         let Some(stored) = stored else {
             let (user, path) = (String::from_utf8_lossy(&user), path.display());
             ex.log(Level::Error, format_args!("user \"{user}\" was not found in \"{path}\""));
-            return Err(challenge(ex, &realm));
+            return Err(challenge(ex, &realm, Reason::BadCredentials));
         };
         if is_right(ex, stored, password).await? {
+            ex.visit.auth.borrow_mut().user = user;
             return Ok(Verdict::Allowed);
         }
         let user = String::from_utf8_lossy(&user);
         ex.log(Level::Error, format_args!("user \"{user}\": password mismatch"));
-        Err(challenge(ex, &realm))
+        Err(challenge(ex, &realm, Reason::BadCredentials))
     }
 }
 
@@ -146,7 +148,8 @@ async fn is_right(ex: &Exchange<'_>, stored: Vec<u8>, password: Vec<u8>) -> Resu
     }
 }
 
-fn challenge(ex: &mut Exchange<'_>, realm: &[u8]) -> Stop {
+fn challenge(ex: &mut Exchange<'_>, realm: &[u8], reason: Reason) -> Stop {
+    auth_outcome::set_reason(ex, reason);
     let value = [b"Basic realm=\"", realm, b"\""].concat();
     // Who is asked to open a tunnel is a proxy (RFC 9110, 11.7.1).
     let (field, status) = match ex.method {

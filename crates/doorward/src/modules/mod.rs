@@ -4,6 +4,7 @@ pub mod access;
 pub mod access_log;
 pub mod addition;
 pub mod auth_basic;
+pub mod auth_outcome;
 pub mod auth_request;
 pub mod autoindex;
 pub mod cache;
@@ -15,6 +16,7 @@ pub mod headers;
 pub mod limits;
 pub mod map;
 pub mod not_modified;
+pub mod prometheus;
 pub mod proxy;
 pub mod proxy_protocol;
 pub mod random_index;
@@ -57,6 +59,7 @@ pub static MODULES: &[&Module] = &[
     &split_clients::MODULE,
     &access::MODULE,
     &auth_basic::MODULE,
+    &auth_outcome::MODULE,
     &auth_request::MODULE,
     &try_files::MODULE,
     &resolver::MODULE,
@@ -78,6 +81,7 @@ pub static MODULES: &[&Module] = &[
     &autoindex::MODULE,
     &empty_gif::MODULE,
     &stub_status::MODULE,
+    &prometheus::MODULE,
     &headers::MODULE,
     &userid::MODULE,
     &addition::MODULE,

@@ -1,11 +1,18 @@
 //! `ngx_http_auth_request_module`: asks another location whether a request may pass.
 
+mod answer;
+mod counts;
+
+use std::time::Instant;
+
 use conf::Arg::Text;
 use conf::Diagnostic;
 
+use answer::Answer;
+use counts::Counts;
+
 use crate::directives;
 use crate::exchange::Exchange;
-use crate::log::Level;
 use crate::module::{Module, Settings};
 use crate::plan::{Access, Verdict};
 use crate::run::{Stop, ask};
@@ -35,11 +42,15 @@ pub static MODULE: Module = Module {
         };
     },
     variables: &[],
-    plan: |_, scope, plan| {
+    plan: |cx, scope, plan| {
         let settings = scope.get_mut::<AuthSettings>();
         if let Some(Some(uri)) = &settings.uri {
             let set = settings.set.clone().unwrap_or_default();
-            plan.access.push(Access::Request(AuthRequest { uri: uri.clone(), set }));
+            plan.access.push(Access::Request(AuthRequest {
+                uri: uri.clone(),
+                set,
+                counts: Counts::of(cx, uri),
+            }));
         }
         Ok(())
     },
@@ -69,52 +80,37 @@ struct SetLine {
     value: Template,
 }
 
+impl SetLine {
+    fn assign(&self, value: &[u8], ex: &mut Exchange<'_>) {
+        match self.write {
+            Some(write) => write(ex, value),
+            None => ex.store(self.index, value),
+        }
+    }
+}
+
 /// The question that a location asks of every request.
 pub struct AuthRequest {
     uri: Vec<u8>,
     set: Vec<SetLine>,
+    counts: Option<Counts>,
 }
 
 impl AuthRequest {
     /// Asks, and says whether the request may pass.
     pub async fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
-        let answer = ask(ex, &self.uri).await?;
-        for line in &self.set {
-            let value = line.value.eval(&answer);
-            match line.write {
-                Some(write) => write(ex, &value),
-                None => ex.store(line.index, &value),
-            }
+        let began = net::clock::now();
+        let counted_from = self.counts.as_ref().map(|_| Instant::now());
+        let child = ask(ex, &self.uri).await?;
+        let answer = Answer::take(self, &child, ex);
+        drop(child);
+        if let (Some(counts), Some(began)) = (&self.counts, counted_from) {
+            counts.answered(answer.status, began);
         }
-        match answer.response.status {
-            200..300 => Ok(Verdict::Allowed),
-            403 => Err(Stop::Status(403)),
-            401 => {
-                // A challenge of the service is the client's (RFC 9110, 11.6.1).
-                let visible = answer.response.fields.visible().map(|(id, _, value)| (id, value));
-                let sent = answer.response.fields.of_upstream().map(|(id, _, value)| (id, value));
-                let challenges: Vec<Vec<u8>> =
-                    if answer.response.fields.get(wire::Name::WwwAuthenticate).is_some() {
-                        visible
-                            .filter(|(id, _)| *id == wire::Name::WwwAuthenticate)
-                            .map(|(_, v)| v.to_vec())
-                            .collect()
-                    } else {
-                        sent.filter(|(id, _)| *id == wire::Name::WwwAuthenticate)
-                            .map(|(_, v)| v.to_vec())
-                            .collect()
-                    };
-                for challenge in &challenges {
-                    ex.response.fields.add("WWW-Authenticate", challenge);
-                }
-                Err(Stop::Status(401))
-            }
-            status => {
-                // nginx is still "sending to client" then, where the answer came from an upstream.
-                let doing = if answer.upstream.is_empty() { "" } else { " while sending to client" };
-                ex.log(Level::Error, format_args!("auth request unexpected status: {status}{doing}"));
-                Err(Stop::Status(500))
-            }
-        }
+        let mut outcome = ex.visit.auth.borrow_mut();
+        outcome.status = answer.status;
+        outcome.time = Some(net::clock::now() - began);
+        drop(outcome);
+        answer.judge(ex)
     }
 }

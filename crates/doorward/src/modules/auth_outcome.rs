@@ -1,0 +1,103 @@
+//! What became of a request's authentication, whoever checked it: for logs, metrics and the limits on failures.
+
+use crate::deliver::itoa;
+use crate::exchange::Exchange;
+use crate::log::Level;
+use crate::module::Module;
+use crate::variables::Row;
+
+/// The module's tables: Doorward's own variables `$auth_*`, which keep their values through internal redirects.
+pub static MODULE: Module = Module {
+    name: "doorward_auth_outcome_module",
+    directives: &[],
+    variables: &[
+        Row::fresh("auth_status", |ex, out| match ex.visit.auth.borrow().status {
+            0 => false,
+            status => {
+                out.extend_from_slice(itoa(status.into(), &mut [0; 20]));
+                true
+            }
+        }),
+        Row::fresh("auth_time", |ex, out| {
+            let Some(time) = ex.visit.auth.borrow().time else { return false };
+            out.extend_from_slice(format!("{}.{:03}", time / 1000, time % 1000).as_bytes());
+            true
+        }),
+        Row::fresh("auth_cache_status", |ex, out| text(ex.visit.auth.borrow().cache, out)),
+        Row::fresh("auth_reason", |ex, out| text(ex.visit.auth.borrow().reason.map(Reason::as_str), out)),
+        Row::fresh("auth_user", |ex, out| {
+            let outcome = ex.visit.auth.borrow();
+            out.extend_from_slice(&outcome.user);
+            !outcome.user.is_empty()
+        }),
+    ],
+    plan: |_, _, _| Ok(()),
+};
+
+/// What became of a request's authentication so far.
+#[derive(Default)]
+pub struct Outcome {
+    /// The auth service's status, 0 where none was asked (`$auth_status`).
+    pub status: u16,
+    /// How long its answers took, in milliseconds (`$auth_time`).
+    pub time: Option<u64>,
+    /// How the decision cache was used: `HIT`, `MISS`, `STALE`, `BYPASS` ... (`$auth_cache_status`).
+    pub cache: Option<&'static str>,
+    /// Why it was refused, or could not be decided (`$auth_reason`).
+    pub reason: Option<Reason>,
+    /// Who it is, as far as the method that let it pass says so (`$auth_user`).
+    pub user: Vec<u8>,
+}
+
+/// Why a request was refused, or could not be decided: a word for logs and a label for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// `deny` named its address.
+    Address,
+    /// It came without credentials.
+    NoCredentials,
+    /// Its credentials are wrong.
+    BadCredentials,
+    /// The auth service answered 401.
+    Refused,
+    /// The auth service answered 403.
+    Forbidden,
+    /// The auth service answered with a status that decides nothing.
+    UnexpectedStatus,
+    /// The auth service could not be reached, or its answer was none.
+    Unreachable,
+    /// The auth service did not answer in time.
+    Timeout,
+}
+
+impl Reason {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Address => "address",
+            Reason::NoCredentials => "no_credentials",
+            Reason::BadCredentials => "bad_credentials",
+            Reason::Refused => "refused",
+            Reason::Forbidden => "forbidden",
+            Reason::UnexpectedStatus => "unexpected_status",
+            Reason::Unreachable => "unreachable",
+            Reason::Timeout => "timeout",
+        }
+    }
+}
+
+/// Remembers why the request does not pass, for a method that writes its own line to the error log.
+pub fn set_reason(ex: &Exchange<'_>, reason: Reason) {
+    ex.visit.auth.borrow_mut().reason = Some(reason);
+}
+
+/// The same, with the line: nginx is silent when an auth service refuses.
+pub fn refuse(ex: &Exchange<'_>, reason: Reason) {
+    set_reason(ex, reason);
+    ex.log(Level::Error, format_args!("authentication refused: {}", reason.as_str()));
+}
+
+fn text(value: Option<&'static str>, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(value.unwrap_or_default().as_bytes());
+    value.is_some()
+}
