@@ -296,7 +296,7 @@ impl ResponseParser {
                 }
                 Line::Field { field, .. } => {
                     // Early hints are passed on unread.
-                    if head.status == 103 || !NOTED.contains(field.id) || self.note(buf, head, field)? {
+                    if head.status == 103 || self.note(buf, head, field)? {
                         head.fields.push(field);
                     }
                 }
@@ -306,8 +306,8 @@ impl ResponseParser {
 
     /// Takes from a field what the head itself tells; false when the field is a duplicate to ignore.
     fn note(&mut self, buf: &[u8], head: &mut ResponseHead, field: Field) -> Result<bool, ResponseError> {
-        let first = self.seen.insert(field.id);
         if SINGLE.contains(field.id) {
+            let first = self.seen.insert(field.id);
             if !first {
                 let previous = head.field(field.id).copied().unwrap_or_default();
                 head.duplicates.push(Duplicate { field, previous });
@@ -316,7 +316,7 @@ impl ResponseParser {
         }
         let value = field.value.of(buf);
         match field.id {
-            Name::ContentLength | Name::TransferEncoding if !first => {
+            Name::ContentLength | Name::TransferEncoding if !self.seen.insert(field.id) => {
                 let previous = head.field(field.id).copied().unwrap_or_default();
                 return Err(ResponseError::DuplicateField(whole(buf, field), whole(buf, previous)));
             }
@@ -363,6 +363,3 @@ const SINGLE: NameSet = NameSet::of(&[
     Name::XAccelRedirect,
     Name::XAccelLimitRate,
 ]);
-
-/// Fields that the head wants to know about.
-const NOTED: NameSet = SINGLE.with(&[Name::ContentLength, Name::TransferEncoding, Name::Connection]);
