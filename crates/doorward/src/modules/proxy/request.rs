@@ -13,10 +13,12 @@ use crate::variables::{Row, Template};
 
 /// The fields of requests: those that the configuration sets, and which of the client's are left out for that.
 pub struct Fields {
-    /// Whether `Host` is the default one.
-    default_host: bool,
+    /// `Host`, where it is not the default one.
+    host: Option<Template>,
     /// What is set, with the name and `: ` ready to be copied.
     set: Vec<(Vec<u8>, Template)>,
+    /// What of it is set in a subrequest, whose connection and body are not the client's.
+    set_in_subrequest: Vec<(Vec<u8>, Template)>,
     /// Whether the lengths of the body are announced as usual.
     default_length: bool,
     /// Fields of the client that are left out.
@@ -54,8 +56,9 @@ impl Fields {
     /// Arranges the fields of a location.
     pub fn new(set: &[(Vec<u8>, Template)]) -> Fields {
         let mut fields = Fields {
-            default_host: true,
+            host: None,
             set: Vec::new(),
+            set_in_subrequest: Vec::new(),
             default_length: true,
             left_out: FieldNames::default(),
             left_out_to_store: FieldNames::default(),
@@ -68,7 +71,10 @@ impl Fields {
             let id = Name::of(name);
             fields.left_out.insert(name);
             match id {
-                Name::Host => fields.default_host = false,
+                Name::Host => {
+                    fields.host = Some(value.clone());
+                    continue;
+                }
                 Name::ContentLength => fields.default_length = false,
                 Name::IfModifiedSince => fields.own_conditions.0 = false,
                 Name::IfNoneMatch => fields.own_conditions.1 = false,
@@ -79,6 +85,9 @@ impl Fields {
             }
             let mut start = name.clone();
             start.extend_from_slice(b": ");
+            if set_in_subrequest(id, value) {
+                fields.set_in_subrequest.push((start.clone(), value.clone()));
+            }
             fields.set.push((start, value.clone()));
         }
         fields.left_out_to_store = fields.left_out.clone();
@@ -94,6 +103,18 @@ impl Fields {
     }
 }
 
+/// Whether a field that is set goes with a subrequest. There, what was set for the client's own request, often for a whole
+/// server, would announce a body that is not sent, or a change of protocol that cannot follow (RFC 9110, 7.6.1).
+fn set_in_subrequest(id: Name, value: &Template) -> bool {
+    match id {
+        // What it says of this connection is true as well where it says nothing else.
+        Name::Connection => value.as_literal().is_some_and(|options| {
+            [&b"close"[..], b"keep-alive"].iter().any(|known| options.eq_ignore_ascii_case(known))
+        }),
+        id => !NEVER_PASSED.contains(&id),
+    }
+}
+
 /// How the body of a request to a server is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestFraming {
@@ -103,6 +124,12 @@ pub enum RequestFraming {
     Length(u64),
     /// Chunks.
     Chunked,
+}
+
+impl RequestFraming {
+    fn is_empty(self) -> bool {
+        matches!(self, RequestFraming::None | RequestFraming::Length(0))
+    }
 }
 
 impl Proxy {
@@ -125,23 +152,9 @@ impl Proxy {
         out.push(b' ');
         self.append_target(ex, uri.unwrap_or_default(), variable, out);
         out.extend_from_slice(if self.values.http_11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
-        if self.request.default_host {
-            out.extend_from_slice(b"Host: ");
-            out.extend_from_slice(authority);
-            out.extend_from_slice(b"\r\n");
-        }
-        if self.request.default_length {
-            match framing {
-                RequestFraming::None => {}
-                RequestFraming::Length(length) => {
-                    out.extend_from_slice(b"Content-Length: ");
-                    out.extend_from_slice(itoa(length, &mut [0; 20]));
-                    out.extend_from_slice(b"\r\n");
-                }
-                RequestFraming::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-            }
-        }
-        for (start, value) in &self.request.set {
+        self.append_host(ex, authority, out);
+        let set = if ex.is_main() { &self.request.set } else { &self.request.set_in_subrequest };
+        for (start, value) in set {
             let at = out.len();
             out.extend_from_slice(start);
             let empty = out.len();
@@ -150,6 +163,18 @@ impl Proxy {
                 out.truncate(at);
             } else {
                 out.extend_from_slice(b"\r\n");
+            }
+        }
+        // The body of a subrequest is of this server's making: what is sent is announced, whatever is set.
+        if self.request.default_length || !(ex.is_main() || framing.is_empty()) {
+            match framing {
+                RequestFraming::None => {}
+                RequestFraming::Length(length) => {
+                    out.extend_from_slice(b"Content-Length: ");
+                    out.extend_from_slice(itoa(length, &mut [0; 20]));
+                    out.extend_from_slice(b"\r\n");
+                }
+                RequestFraming::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             }
         }
         let to_store = ex.cache.fills();
@@ -169,6 +194,25 @@ impl Proxy {
             }
         }
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// The first field is `Host`, wherever it is set; HTTP/1.1 knows no request without (RFC 9112, 3.2).
+    fn append_host(&self, ex: &Exchange<'_>, authority: &[u8], out: &mut Vec<u8>) {
+        let at = out.len();
+        out.extend_from_slice(b"Host: ");
+        let empty = out.len();
+        match &self.request.host {
+            Some(host) => host.append(ex, out),
+            None => out.extend_from_slice(authority),
+        }
+        if out.len() == empty && self.values.http_11 {
+            out.extend_from_slice(authority);
+        }
+        if out.len() == empty {
+            out.truncate(at);
+        } else {
+            out.extend_from_slice(b"\r\n");
+        }
     }
 
     /// Asks for the answer on condition that it is no longer the stored one.
