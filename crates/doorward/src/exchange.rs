@@ -309,6 +309,11 @@ impl<'c> Exchange<'c> {
         visit.head.fields.iter().find(|f| f.id == name).map(|f| f.value.of(visit.bytes))
     }
 
+    /// The status that the client is sent, as far as it is known; 0 for none.
+    pub fn status(&self) -> u16 {
+        if self.forced_status == 0 { self.response.status } else { self.forced_status }
+    }
+
     /// The method as text.
     pub fn method_text(&self) -> &'c [u8] {
         if self.method == self.visit.head.method {

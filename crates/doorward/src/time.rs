@@ -42,10 +42,19 @@ pub fn access_log(unix: u64, out: &mut Vec<u8>) {
 
 /// `2026-11-24T15:04:05+00:00` (`$time_iso8601`).
 pub fn iso8601(unix: u64, out: &mut Vec<u8>) {
+    iso8601_with(unix, "", out);
+}
+
+/// The same with milliseconds: `2026-11-24T15:04:05.678+00:00`.
+pub fn iso8601_ms(unix: u64, ms: u32, out: &mut Vec<u8>) {
+    iso8601_with(unix, &format!(".{ms:03}"), out);
+}
+
+fn iso8601_with(unix: u64, fraction: &str, out: &mut Vec<u8>) {
     let t = net::clock::local(unix);
     let (sign, offset) = if t.offset < 0 { ('-', -t.offset) } else { ('+', t.offset) };
     let text = format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{sign}{:02}:{:02}",
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{fraction}{sign}{:02}:{:02}",
         t.year,
         t.month,
         t.day,

@@ -82,7 +82,7 @@ fn escape_default(value: &[u8], out: &mut Vec<u8>) {
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-fn escape_json(value: &[u8], out: &mut Vec<u8>) {
+pub(super) fn escape_json(value: &[u8], out: &mut Vec<u8>) {
     for &byte in value {
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),

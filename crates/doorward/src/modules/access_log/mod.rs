@@ -1,6 +1,7 @@
 //! `ngx_http_log_module`: one line per request, in formats that the configuration makes.
 
 mod format;
+mod json;
 mod lines;
 mod opened;
 
@@ -19,6 +20,7 @@ use crate::plan::Plan;
 use crate::variables::Template;
 
 use format::{Escape, Format, compile};
+use json::Json;
 use lines::Pack;
 use opened::Keeping;
 
@@ -34,7 +36,12 @@ pub static MODULE: Module = Module {
     directives: directives! { LogSettings;
         /// Names a format for access logs: `log_format name [escape=default|json|none] string ...`.
         "log_format" in [HTTP] (Text("name"), Many(&Text("string"))) = "combined" => log_format;
-        /// Logs requests: `access_log path [format [buffer=size] [gzip] [flush=time] [if=condition]]`, or `off`.
+        /// Logs requests: `access_log path [format [buffer=size] [gzip] [flush=time] [if=condition]]`, or `off`. Beside
+        /// `combined` Doorward has the format `json`, unless a `log_format` has that name: an object a line, valid JSON
+        /// whatever bytes a client sends, with the members `time` (ISO 8601 with milliseconds), `remote_addr`, `method`,
+        /// `host`, `uri`, `protocol`, `status`, `bytes`, `request_time`, `upstream_addr`, `upstream_status`,
+        /// `upstream_time`, `auth_status`, `auth_time`, `auth_cache_status`, `auth_reason`, `auth_user`, `request_id`,
+        /// `user_agent` and `referer`; what there is none of is `null`.
         "access_log" in [HTTP SERVER LOCATION IF_IN_LOCATION LIMIT_EXCEPT] (Text("path | off"), Optional(&Many(&Text("parameter")))) = "logs/access.log combined" => access_log;
         /// Keeps log files open whose names have variables: `max=number [inactive=time] [min_uses=number] [valid=time]`,
         /// or `off`.
@@ -93,9 +100,24 @@ pub struct Logs {
     keeping: Option<Keeping>,
 }
 
+/// What a line is made of.
+enum Line {
+    Format(Format),
+    Json(Json),
+}
+
+impl Line {
+    fn append(&self, ex: &Exchange<'_>, out: &mut Vec<u8>) {
+        match self {
+            Line::Format(format) => format.append(ex, out),
+            Line::Json(json) => json.append(ex, out),
+        }
+    }
+}
+
 struct Log {
     target: Target,
-    format: Format,
+    format: Line,
     condition: Option<Template>,
     pack: Option<Pack>,
 }
@@ -218,14 +240,15 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     if lines.is_empty() {
         let path = cx.paths.unnamed(&crate::product::ACCESS_LOG);
         let target = Target::File(cx.logs.open(&path));
-        let format = combined(cx)?;
+        let format = Line::Format(combined(cx)?);
         plan.logs.logs.push(Log { target, format, condition: None, pack: None });
         return Ok(());
     }
     for line in lines {
         let format = match cx.formats.by_name.get(&line.format) {
-            Some(format) => format.clone(),
-            None if line.format == "combined" => combined(cx)?,
+            Some(format) => Line::Format(format.clone()),
+            None if line.format == "combined" => Line::Format(combined(cx)?),
+            None if line.format == "json" => Line::Json(Json::compile(cx)),
             None => return Err(Diagnostic::at(line.span, format!("unknown log format \"{}\"", line.format))),
         };
         plan.logs.logs.push(Log { target: line.target, format, condition: line.condition, pack: line.pack });

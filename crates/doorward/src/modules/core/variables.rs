@@ -126,8 +126,7 @@ pub(super) const ROWS: &[Row] = &[
     }),
     Row::fresh("request_filename", |ex, out| append(&map_to_path(ex, &ex.uri), out)),
     Row::fresh("status", |ex, out| {
-        let status = if ex.forced_status == 0 { ex.response.status } else { ex.forced_status };
-        let text = format!("{status:03}");
+        let text = format!("{:03}", ex.status());
         append(text.as_bytes(), out)
     }),
     Row::fresh("bytes_sent", |ex, out| number(ex.visit.bytes_sent.get(), out)),
