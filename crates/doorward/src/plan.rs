@@ -22,6 +22,8 @@ pub struct Plan {
     pub secure_link: Option<Arc<secure_link::SecureLink>>,
     /// What limits requests before anyone is asked, in the order of the preaccess phase.
     pub preaccess: Vec<Preaccess>,
+    /// How often its methods may refuse (`auth_limit`).
+    pub auth_limit: Option<Box<limits::AuthLimit>>,
     /// Who may pass, in the order of the access phase.
     pub access: Vec<Access>,
     /// What may still lead elsewhere before the response is made, in order.
@@ -52,6 +54,7 @@ impl Plan {
             referers: None,
             secure_link: None,
             preaccess: Vec::new(),
+            auth_limit: None,
             access: Vec::new(),
             precontent: Vec::new(),
             symlinks: None,
@@ -81,6 +84,16 @@ pub enum Access {
     Basic(Box<auth_basic::Basic>),
     /// `auth_request`.
     Request(auth_request::AuthRequest),
+}
+
+impl Access {
+    /// Whether it looks at credentials, and so can be guessed at.
+    pub fn checks_credentials(&self) -> bool {
+        match self {
+            Access::Address(_) => false,
+            Access::Basic(_) | Access::Request(_) => true,
+        }
+    }
 }
 
 /// What may still lead elsewhere before the response is made.
@@ -126,11 +139,13 @@ pub enum Verdict {
     Declined,
 }
 
-/// How `limit_conn` and `limit_req` dealt with a request, for `$limit_conn_status` and `$limit_req_status`.
+/// How `limit_conn`, `limit_req` and `auth_limit` dealt with a request, for their variables.
 #[derive(Clone, Copy, Default)]
 pub struct LimitStatus {
     /// The word for `$limit_conn_status`.
     pub conn: Option<&'static str>,
     /// The word for `$limit_req_status`.
     pub req: Option<&'static str>,
+    /// The word for `$auth_limit_status`.
+    pub auth: Option<&'static str>,
 }

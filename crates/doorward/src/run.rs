@@ -6,8 +6,11 @@ use crate::error_pages;
 use crate::exchange::{Exchange, Head, MAX_SUBREQUESTS, MAX_URI_CHANGES};
 use crate::locate::Found;
 use crate::log::Level;
+use crate::modules::limits::AuthLimit;
 use crate::modules::upstream::Attempts;
-use crate::modules::{access_log, core, empty_gif, not_modified, prometheus, range, rewrite, stub_status};
+use crate::modules::{
+    access_log, auth_outcome, core, empty_gif, not_modified, prometheus, range, rewrite, stub_status,
+};
 use crate::plan::{Access, Content, Filter, Plan, Preaccess, Precontent, Verdict};
 
 /// Why a step does not go on to the next one.
@@ -233,7 +236,13 @@ async fn inside<'c>(ex: &mut Exchange<'c>, plan: &'c Plan) -> Stop {
 /// Who may pass (nginx's access phase, `satisfy`).
 async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
     let mut refused = None;
+    // Asked once before credentials are looked at, and once more when they were found right.
+    let mut limit = None;
     for method in &plan.access {
+        if limit.is_none() && plan.auth_limit.is_some() && method.checks_credentials() {
+            limit = plan.auth_limit.as_deref();
+            check(limit, ex)?;
+        }
         let verdict = match method {
             Access::Address(rules) => rules.check(ex),
             Access::Basic(basic) => basic.check(ex).await,
@@ -244,7 +253,7 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
                 for challenge in [wire::Name::WwwAuthenticate, wire::Name::ProxyAuthenticate] {
                     ex.response.fields.hide_known(challenge);
                 }
-                return Ok(());
+                return check(limit, ex);
             }
             Ok(_) => {}
             // With `any`, only a plain refusal leaves the others a say.
@@ -253,23 +262,35 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
                     refused = Some(status);
                 }
             }
-            Err(Stop::Status(status)) => return Err(refusal(ex, status).await),
+            Err(Stop::Status(status)) => return Err(refusal(ex, limit, status).await),
             Err(stop) => return Err(stop),
         }
     }
     match refused {
-        None => Ok(()),
+        None => check(limit, ex),
         Some(status) => {
             if status == 403 {
                 ex.log(Level::Error, format_args!("access forbidden by rule"));
             }
-            Err(refusal(ex, status).await)
+            Err(refusal(ex, limit, status).await)
         }
     }
 }
 
-/// Ends the access phase; who may be guessing a password waits for the answer (`auth_delay`).
-async fn refusal(ex: &Exchange<'_>, status: u16) -> Stop {
+fn check(limit: Option<&AuthLimit>, ex: &mut Exchange<'_>) -> Result<(), Stop> {
+    limit.map_or(Ok(()), |limit| limit.check(ex))
+}
+
+/// Ends the access phase: a failure is counted (`auth_limit`), and who may be guessing a password waits for the answer
+/// (`auth_delay`).
+async fn refusal(ex: &mut Exchange<'_>, limit: Option<&AuthLimit>, status: u16) -> Stop {
+    if let Some(limit) = limit
+        && matches!(status, 401 | 403 | 407)
+        && auth_outcome::is_failure(ex)
+        && let Err(stop) = limit.failed(ex)
+    {
+        return stop;
+    }
     let delay = ex.plan.core.auth_delay;
     if matches!(status, 401 | 407) && delay > 0 {
         ex.log(Level::Info, format_args!("delaying unauthorized request"));

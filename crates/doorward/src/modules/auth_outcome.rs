@@ -58,6 +58,8 @@ pub enum Reason {
     NoCredentials,
     /// Its credentials are wrong.
     BadCredentials,
+    /// Authentication failed too often before (`auth_limit`).
+    Limited,
     /// The auth service answered 401.
     Refused,
     /// The auth service answered 403.
@@ -77,6 +79,7 @@ impl Reason {
             Reason::Address => "address",
             Reason::NoCredentials => "no_credentials",
             Reason::BadCredentials => "bad_credentials",
+            Reason::Limited => "limited",
             Reason::Refused => "refused",
             Reason::Forbidden => "forbidden",
             Reason::UnexpectedStatus => "unexpected_status",
@@ -95,6 +98,12 @@ pub fn set_reason(ex: &Exchange<'_>, reason: Reason) {
 pub fn refuse(ex: &Exchange<'_>, reason: Reason) {
     set_reason(ex, reason);
     ex.log(Level::Error, format_args!("authentication refused: {}", reason.as_str()));
+}
+
+/// Whether the request was refused for what it showed as its credentials.
+pub fn is_failure(ex: &Exchange<'_>) -> bool {
+    let reason = ex.visit.auth.borrow().reason;
+    matches!(reason, Some(Reason::BadCredentials | Reason::Refused | Reason::Forbidden))
 }
 
 fn text(value: Option<&'static str>, out: &mut Vec<u8>) -> bool {

@@ -54,6 +54,7 @@ pub static MODULES: &[&Module] = &[
     &secure_link::MODULE,
     &limits::REQ,
     &limits::CONN,
+    &limits::FAILURES,
     &geo::MODULE,
     &map::MODULE,
     &split_clients::MODULE,

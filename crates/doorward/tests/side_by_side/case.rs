@@ -9,7 +9,7 @@ use crate::quoted;
 #[derive(Clone, Default)]
 pub(crate) struct Case {
     pub(crate) name: String,
-    /// Doorward differs from nginx on purpose: only the expectations count.
+    /// Doorward differs from nginx on purpose, or nginx does not have it: only the expectations count.
     pub(crate) differs: bool,
     /// Older versions of nginx are not asked.
     pub(crate) since: Version,
@@ -185,7 +185,7 @@ fn step(case: &mut Case, line: &str) -> Result<(), String> {
             if let Some(number) = rest.strip_prefix("nginx >= ") {
                 case.since = version(number);
             }
-            case.differs |= rest.starts_with("differs: D");
+            case.differs |= rest.starts_with("differs: D") || rest == "Doorward's own";
             return Ok(());
         }
         "send" => Step::Send(quoted::strings(rest)?),

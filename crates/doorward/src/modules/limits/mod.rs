@@ -1,11 +1,13 @@
-//! Limits by key: how often (`limit_req`), and how many at once (`limit_conn`).
+//! Limits by key: how often (`limit_req`), how many at once (`limit_conn`), and how many failures (`auth_limit`).
 
 mod conn;
+mod failures;
 mod held;
 pub mod rate;
 mod req;
 
 pub use conn::{LimitConn, MODULE as CONN};
+pub use failures::{AuthLimit, MODULE as FAILURES};
 pub use held::Held;
 pub use req::{LimitReq, MODULE as REQ};
 

@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
+use conf::{Diagnostic, Word};
+
 use crate::zone::Table;
 
 /// A thousandth of one occurrence, the unit that buckets count in.
@@ -110,6 +112,40 @@ impl Bucket {
         let spent = now.saturating_sub(self.last);
         spent >= STALE && self.excess <= rate.saturating_mul(spent) / 1000
     }
+}
+
+/// Thousandths as nginx writes them: `1.234`.
+pub struct Milli(pub u64);
+
+impl std::fmt::Display for Milli {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}", self.0 / MILLI, self.0 % MILLI)
+    }
+}
+
+/// The rate in a word such as `rate=5r/m`, in thousandths of an occurrence per second; none where it is another word.
+pub fn parse(word: &Word) -> Result<Option<u64>, Diagnostic> {
+    let Some(text) = word.text.strip_prefix(b"rate=") else { return Ok(None) };
+    let (number, scale) = match (text.strip_suffix(b"r/s"), text.strip_suffix(b"r/m")) {
+        (_, Some(number)) => (number, 60),
+        (Some(number), _) => (number, 1),
+        _ => (text, 1),
+    };
+    match positive(number) {
+        Some(number) => Ok(Some(number / scale)),
+        None => Err(Diagnostic::at(word.span, format!("invalid rate \"{}\"", word.lossy()))),
+    }
+}
+
+/// The number in a word such as `burst=5`, whose text behind the sign is `text`, in thousandths.
+pub fn occurrences(word: &Word, text: &[u8], what: &str) -> Result<u64, Diagnostic> {
+    positive(text)
+        .ok_or_else(|| Diagnostic::at(word.span, format!("invalid {what} value \"{}\"", word.lossy())))
+}
+
+fn positive(text: &[u8]) -> Option<u64> {
+    let number = conf::value::number(text).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0)?;
+    number.checked_mul(MILLI)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use conf::Arg::{Choice, Flag, Number, Optional, Text};
 use conf::{Diagnostic, Node, once};
 
-use super::rate::{Answer, Buckets, MILLI};
+use super::rate::{self, Answer, Buckets, MILLI, Milli};
 use super::{LEVELS, Zone, declare, without_zone};
 use crate::client::Interrupted;
 use crate::compile::Compiler;
@@ -110,17 +110,8 @@ fn zone(settings: &mut LimitReqSettings, cx: &mut Compiler, node: &Node) -> Resu
     let zones = &settings.zones;
     let bound = |name: &str| zones.iter().find(|z| z.zone.name == name).map(|z| z.zone.key_text.clone());
     let zone = declare(cx, node, bound, Buckets::new, |word| {
-        let Some(text) = word.text.strip_prefix(b"rate=") else { return Ok(false) };
-        let (number, scale) = match (text.strip_suffix(b"r/s"), text.strip_suffix(b"r/m")) {
-            (_, Some(number)) => (number, 60),
-            (Some(number), _) => (number, 1),
-            _ => (text, 1),
-        };
-        let number = conf::value::number(number).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
-        let Some(number) = number.and_then(|n| n.checked_mul(MILLI)) else {
-            return Err(Diagnostic::at(word.span, format!("invalid rate \"{}\"", word.lossy())));
-        };
-        rate = number / scale;
+        let Some(given) = rate::parse(word)? else { return Ok(false) };
+        rate = given;
         Ok(true)
     })?;
     settings.zones.push(Arc::new(RateZone { zone, rate }));
@@ -130,18 +121,12 @@ fn zone(settings: &mut LimitReqSettings, cx: &mut Compiler, node: &Node) -> Resu
 fn limit(settings: &mut LimitReqSettings, _: &mut Compiler, node: &Node) -> Result<(), Diagnostic> {
     let (mut zone, mut burst, mut delay) = (None, 0, 0);
     for word in &node.args {
-        let number = |text: &[u8], what: &str| {
-            let number = conf::value::number(text).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
-            number.and_then(|n| n.checked_mul(MILLI)).ok_or_else(|| {
-                Diagnostic::at(word.span, format!("invalid {what} value \"{}\"", word.lossy()))
-            })
-        };
         if let Some(name) = word.text.strip_prefix(b"zone=") {
             zone = Some(String::from_utf8_lossy(name).into_owned());
         } else if let Some(text) = word.text.strip_prefix(b"burst=") {
-            burst = number(text, "burst")?;
+            burst = rate::occurrences(word, text, "burst")?;
         } else if let Some(text) = word.text.strip_prefix(b"delay=") {
-            delay = number(text, "delay")?;
+            delay = rate::occurrences(word, text, "delay")?;
         } else if word.text == b"nodelay" {
             delay = u64::MAX;
         } else {
@@ -254,14 +239,5 @@ impl Limit {
         if delay > longest.0 {
             *longest = (delay, excess, &self.zone.zone.name);
         }
-    }
-}
-
-/// Thousandths as nginx writes them: `1.234`.
-struct Milli(u64);
-
-impl std::fmt::Display for Milli {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{:03}", self.0 / MILLI, self.0 % MILLI)
     }
 }
