@@ -4,6 +4,8 @@ use wire::Name;
 
 use crate::body::Body;
 use crate::exchange::Exchange;
+use crate::modules::auth_outcome;
+use crate::modules::auth_request::Page;
 use crate::modules::core::{Browser, ServerTokens};
 use crate::product;
 use crate::run::Stop;
@@ -22,6 +24,7 @@ pub fn find(ex: &mut Exchange<'_>, status: u16) -> Stop {
         if !plan.core.recursive_error_pages {
             ex.error_page = true;
         }
+        auth_outcome::set_page(ex, None);
         if let Some(overwrite) = page.overwrite {
             ex.forced_status = overwrite;
         }
@@ -50,7 +53,10 @@ pub fn find(ex: &mut Exchange<'_>, status: u16) -> Stop {
             }
         }
     }
-    Stop::Done(page_for(ex, status))
+    Stop::Done(match auth_outcome::take_page(ex, status) {
+        None => page_for(ex, status),
+        Some(page) => page_of_service(ex, status, *page),
+    })
 }
 
 /// Takes a path with its query as the exchange's own.
@@ -60,7 +66,24 @@ pub fn split_args(target: &[u8], ex: &mut Exchange<'_>) {
     ex.args = at.map(|at| target[at + 1..].to_vec()).unwrap_or_default();
 }
 
-fn page_for(ex: &mut Exchange<'_>, status: u16) -> Body {
+/// What an auth service said of a request that it refused.
+fn page_of_service(ex: &mut Exchange<'_>, status: u16, page: Page) -> Body {
+    let body = match page.body {
+        None => page_for(ex, status),
+        Some(body) => {
+            prepare(ex, status);
+            ex.response.content_length = Some(body.len() as u64);
+            Body::Bytes(body)
+        }
+    };
+    for (name, value) in &page.fields {
+        ex.response.fields.add_bytes(name, value);
+    }
+    body
+}
+
+/// Makes a head that is an error page's of what there is of a response.
+fn prepare(ex: &mut Exchange<'_>, status: u16) {
     if ex.is_main() && !ex.visit.body_is_read() {
         ex.visit.refuse_body(ex.plan);
     }
@@ -79,6 +102,10 @@ fn page_for(ex: &mut Exchange<'_>, status: u16) -> Body {
     }
     head.last_modified = None;
     head.allow_ranges = false;
+}
+
+fn page_for(ex: &mut Exchange<'_>, status: u16) -> Body {
+    prepare(ex, status);
     if matches!(status, 301 | 302)
         && ex.plan.core.msie_refresh
         && matches!(Browser::of_request(ex), Browser::OldMsie | Browser::Msie)

@@ -253,6 +253,7 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
                 for challenge in [wire::Name::WwwAuthenticate, wire::Name::ProxyAuthenticate] {
                     ex.response.fields.hide_known(challenge);
                 }
+                auth_outcome::set_page(ex, None);
                 return check(limit, ex);
             }
             Ok(_) => {}
@@ -388,37 +389,40 @@ fn cycle<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {
 /// Asks another location of the same server on this request's behalf, and waits for the head of its answer.
 /// The body is dropped; a short one is read, so that the connection to the service is kept.
 pub async fn ask<'c>(ex: &mut Exchange<'c>, uri: &[u8]) -> Result<Box<Exchange<'c>>, Stop> {
-    let (mut child, body) = subrequest(ex, uri).await?;
+    let mut child = Box::new(ex.child(uri.to_vec(), Vec::new()));
+    let body = subrequest(ex, &mut child).await?;
     body.discard(&mut child).await;
-    if child.plan.core.log_subrequest {
-        access_log::write(&child);
-    }
+    log_subrequest(&child);
     Ok(child)
 }
 
 /// Asks another location of the same server for a part of this request's response: its body, whatever its status, with
 /// what was tried at upstreams for it.
 pub async fn include(ex: &mut Exchange<'_>, uri: &[u8]) -> Result<(Body, Attempts), Stop> {
-    let (mut child, body) = subrequest(ex, uri).await?;
-    if child.plan.core.log_subrequest {
-        access_log::write(&child);
-    }
+    let mut child = Box::new(ex.child(uri.to_vec(), Vec::new()));
+    let body = subrequest(ex, &mut child).await?;
+    log_subrequest(&child);
     Ok((body, std::mem::take(&mut child.upstream)))
 }
 
 /// Runs a request to another location of the same server to the head of its answer.
-async fn subrequest<'c>(ex: &mut Exchange<'c>, uri: &[u8]) -> Result<(Box<Exchange<'c>>, Body), Stop> {
+pub async fn subrequest(ex: &mut Exchange<'_>, child: &mut Exchange<'_>) -> Result<Body, Stop> {
     let made = ex.visit.subrequests.get();
     if ex.depth >= MAX_SUBREQUESTS || made >= MAX_SUBREQUESTS {
-        let shown = String::from_utf8_lossy(uri);
+        let shown = String::from_utf8_lossy(&child.uri);
         ex.log(Level::Error, format_args!("subrequests cycle while processing \"{shown}\""));
         return Err(Stop::Status(500));
     }
     ex.visit.subrequests.set(made + 1);
-    let mut child = Box::new(ex.child(uri.to_vec(), Vec::new()));
-    let future: std::pin::Pin<Box<dyn Future<Output = Option<Body>> + '_>> = Box::pin(run(&mut child));
+    let future: std::pin::Pin<Box<dyn Future<Output = Option<Body>> + '_>> = Box::pin(run(child));
     let answer = future.await;
     ex.visit.subrequests.set(made);
-    let Some(body) = answer else { return Err(Stop::Gone) };
-    Ok((child, body))
+    answer.ok_or(Stop::Gone)
+}
+
+/// Writes a subrequest to the access log of its location, where that is wanted.
+pub fn log_subrequest(child: &Exchange<'_>) {
+    if child.plan.core.log_subrequest {
+        access_log::write(child);
+    }
 }

@@ -4,6 +4,7 @@ use crate::deliver::itoa;
 use crate::exchange::Exchange;
 use crate::log::Level;
 use crate::module::Module;
+use crate::modules::auth_request::Page;
 use crate::variables::Row;
 
 /// The module's tables: Doorward's own variables `$auth_*`, which keep their values through internal redirects.
@@ -47,6 +48,8 @@ pub struct Outcome {
     pub reason: Option<Reason>,
     /// Who it is, as far as the method that let it pass says so (`$auth_user`).
     pub user: Vec<u8>,
+    /// What the client gets in place of an error page.
+    pub page: Option<Box<Page>>,
 }
 
 /// Why a request was refused, or could not be decided: a word for logs and a label for metrics.
@@ -64,6 +67,8 @@ pub enum Reason {
     Refused,
     /// The auth service answered 403.
     Forbidden,
+    /// The auth service answered with a status that the client gets (`auth_request_pass_status`).
+    Passed,
     /// The auth service answered with a status that decides nothing.
     UnexpectedStatus,
     /// The auth service could not be reached, or its answer was none.
@@ -82,6 +87,7 @@ impl Reason {
             Reason::Limited => "limited",
             Reason::Refused => "refused",
             Reason::Forbidden => "forbidden",
+            Reason::Passed => "passed_status",
             Reason::UnexpectedStatus => "unexpected_status",
             Reason::Unreachable => "unreachable",
             Reason::Timeout => "timeout",
@@ -104,6 +110,16 @@ pub fn refuse(ex: &Exchange<'_>, reason: Reason) {
 pub fn is_failure(ex: &Exchange<'_>) -> bool {
     let reason = ex.visit.auth.borrow().reason;
     matches!(reason, Some(Reason::BadCredentials | Reason::Refused | Reason::Forbidden))
+}
+
+/// Remembers what the client gets in place of an error page, should it be refused with the page's status.
+pub fn set_page(ex: &Exchange<'_>, page: Option<Page>) {
+    ex.visit.auth.borrow_mut().page = page.map(Box::new);
+}
+
+/// Takes the page for that status; one for another status stays unseen.
+pub fn take_page(ex: &Exchange<'_>, status: u16) -> Option<Box<Page>> {
+    ex.visit.auth.borrow_mut().page.take().filter(|page| page.status == status)
 }
 
 fn text(value: Option<&'static str>, out: &mut Vec<u8>) -> bool {

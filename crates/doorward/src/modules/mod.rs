@@ -62,6 +62,7 @@ pub static MODULES: &[&Module] = &[
     &auth_basic::MODULE,
     &auth_outcome::MODULE,
     &auth_request::MODULE,
+    &auth_request::EXTENSIONS,
     &try_files::MODULE,
     &resolver::MODULE,
     &upstream::MODULE,

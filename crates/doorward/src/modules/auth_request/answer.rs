@@ -1,6 +1,9 @@
 //! What an auth service answered, freed of the subrequest that it came in, and what follows from it.
 
-use super::AuthRequest;
+use wire::Name;
+
+use super::page::Page;
+use super::{AuthRequest, Extensions};
 use crate::exchange::Exchange;
 use crate::log::Level;
 use crate::modules::auth_outcome::{self, Reason};
@@ -14,13 +17,30 @@ pub struct Answer {
     pub status: u16,
     /// Whether an upstream said so, and not this server itself.
     pub of_upstream: bool,
-    /// Values of `WWW-Authenticate`, which are the client's (RFC 9110, section 11.6.1); taken from a 401 only.
+    /// Values of `WWW-Authenticate`, which are the client's (RFC 9110, section 11.6.1; RFC 6750, section 3.1); taken from
+    /// 401 and 403.
     pub challenges: Vec<Vec<u8>>,
+    /// What only Doorward's own directives ask for.
+    pub extended: Option<Box<Extended>>,
+}
+
+/// The part of an answer that only Doorward's own directives ask for.
+#[derive(Clone, Default)]
+pub struct Extended {
+    /// What the client gets in place of an error page.
+    pub page: Option<Page>,
+    /// Values of `Set-Cookie` that the client gets.
+    pub cookies: Vec<Vec<u8>>,
 }
 
 impl Answer {
     /// Takes from an answered subrequest what `request` needs of it, and gives the location's variables their values.
-    pub(super) fn take(request: &AuthRequest, child: &Exchange<'_>, ex: &mut Exchange<'_>) -> Answer {
+    pub(super) fn take(
+        request: &AuthRequest,
+        child: &Exchange<'_>,
+        body: Option<Vec<u8>>,
+        ex: &mut Exchange<'_>,
+    ) -> Answer {
         let status = child.response.status;
         // One after the other: a value may read the variable of the line before.
         for line in &request.set {
@@ -29,24 +49,32 @@ impl Answer {
         Answer {
             status,
             of_upstream: !child.upstream.is_empty(),
-            challenges: if status == 401 { challenges(child) } else { Vec::new() },
+            challenges: if matches!(status, 401 | 403) { challenges(child) } else { Vec::new() },
+            extended: request.extensions.as_ref().map(|on| Box::new(Extended::take(on, child, body))),
         }
     }
 
     /// Lets the request pass or refuses it.
     pub(super) fn judge(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
+        for cookie in self.extended.iter().flat_map(|extended| &extended.cookies) {
+            ex.response.fields.add_bytes(b"Set-Cookie", cookie);
+        }
+        let page = self.extended.as_ref().and_then(|extended| extended.page.as_ref());
         match self.status {
             200..300 => Ok(Verdict::Allowed),
-            403 => {
-                auth_outcome::refuse(ex, Reason::Forbidden);
-                Err(Stop::Status(403))
-            }
-            401 => {
-                auth_outcome::refuse(ex, Reason::Refused);
+            status @ (401 | 403) => {
+                let reason = if status == 401 { Reason::Refused } else { Reason::Forbidden };
+                auth_outcome::refuse(ex, reason);
                 for challenge in &self.challenges {
                     ex.response.fields.add("WWW-Authenticate", challenge);
                 }
-                Err(Stop::Status(401))
+                auth_outcome::set_page(ex, page.cloned());
+                Err(Stop::Status(status))
+            }
+            status if page.is_some() => {
+                auth_outcome::refuse(ex, Reason::Passed);
+                auth_outcome::set_page(ex, page.cloned());
+                Err(Stop::Status(status))
             }
             status => {
                 let reason = match status {
@@ -64,8 +92,29 @@ impl Answer {
     }
 }
 
+impl Extended {
+    fn take(on: &Extensions, child: &Exchange<'_>, body: Option<Vec<u8>>) -> Extended {
+        let status = child.response.status;
+        let passed = on.pass_status.contains(&status);
+        let page = match status {
+            401 | 403 => Page::of_refusal(child, body),
+            // This server's own fields would be those of a page that is made anew.
+            _ if passed && child.forced_status != 0 => Some(Page { status, ..Page::default() }),
+            _ if passed => Some(Page::of_status(child, body)),
+            _ => None,
+        };
+        let with_cookies = on.set_cookie || (passed && child.forced_status == 0);
+        let cookies = if with_cookies { values(child, Name::SetCookie) } else { Vec::new() };
+        Extended { page, cookies }
+    }
+}
+
 fn challenges(child: &Exchange<'_>) -> Vec<Vec<u8>> {
-    let name = wire::Name::WwwAuthenticate;
+    values(child, Name::WwwAuthenticate)
+}
+
+/// Every value of a field that is the client's.
+fn values(child: &Exchange<'_>, name: Name) -> Vec<Vec<u8>> {
     let fields = &child.response.fields;
     if fields.get(name).is_some() {
         fields.visible().filter(|(id, _, _)| *id == name).map(|(_, _, value)| value.to_vec()).collect()

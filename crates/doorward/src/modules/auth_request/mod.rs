@@ -2,14 +2,20 @@
 
 mod answer;
 mod counts;
+mod extensions;
+mod page;
 
 use std::time::Instant;
 
 use conf::Arg::Text;
 use conf::Diagnostic;
 
+pub use extensions::EXTENSIONS;
+pub use page::Page;
+
 use answer::Answer;
 use counts::Counts;
+use extensions::Extensions;
 
 use crate::directives;
 use crate::exchange::Exchange;
@@ -43,6 +49,7 @@ pub static MODULE: Module = Module {
     },
     variables: &[],
     plan: |cx, scope, plan| {
+        let extensions = Extensions::of(scope);
         let settings = scope.get_mut::<AuthSettings>();
         if let Some(Some(uri)) = &settings.uri {
             let set = settings.set.clone().unwrap_or_default();
@@ -50,6 +57,7 @@ pub static MODULE: Module = Module {
                 uri: uri.clone(),
                 set,
                 counts: Counts::of(cx, uri),
+                extensions,
             }));
         }
         Ok(())
@@ -94,6 +102,7 @@ pub struct AuthRequest {
     uri: Vec<u8>,
     set: Vec<SetLine>,
     counts: Option<Counts>,
+    extensions: Option<Box<Extensions>>,
 }
 
 impl AuthRequest {
@@ -101,8 +110,11 @@ impl AuthRequest {
     pub async fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
         let began = net::clock::now();
         let counted_from = self.counts.as_ref().map(|_| Instant::now());
-        let child = ask(ex, &self.uri).await?;
-        let answer = Answer::take(self, &child, ex);
+        let (child, body) = match &self.extensions {
+            None => (ask(ex, &self.uri).await?, None),
+            Some(extensions) => Box::pin(extensions.ask(ex, &self.uri)).await?,
+        };
+        let answer = Answer::take(self, &child, body, ex);
         drop(child);
         if let (Some(counts), Some(began)) = (&self.counts, counted_from) {
             counts.answered(answer.status, began);

@@ -1,0 +1,118 @@
+//! What Doorward's own directives add to `auth_request`: how a location asks, and what becomes of the answer.
+
+use std::sync::Arc;
+
+use conf::Arg::{Flag, Many, Text};
+use conf::{Diagnostic, Node, once};
+
+use super::page;
+use crate::body::Body;
+use crate::exchange::Exchange;
+use crate::module::{Module, Scope};
+use crate::run::{Stop, log_subrequest, subrequest};
+use crate::{directives, settings};
+
+settings! {
+    /// What a location adds to nginx's way of asking.
+    ExtensionSettings => Extensions {
+        /// Statuses beside 401 and 403 that the client gets as the service answered them.
+        pass_status: Arc<[u16]> = Arc::default();
+        /// The longest body of a refusal that the client gets, 0 for none; unset, a passed status has its body, and
+        /// 401 and 403 have not.
+        pass_body: Option<u64> = None;
+        /// Whether the client gets the service's cookies.
+        set_cookie: bool = false;
+    }
+}
+
+/// The module's tables.
+pub static EXTENSIONS: Module = Module {
+    name: "ngx_http_auth_request_module",
+    directives: directives! { ExtensionSettings;
+        /// Passes answers of the auth service with these statuses to the client: status, fields (`Location`,
+        /// `Retry-After`, `Set-Cookie` ...) and body, in place of an error (500). An `error_page` of the location for the
+        /// status goes before. 401 and 403 are passed always; 304, 408, 444 and 494 to 499 cannot be. A list replaces
+        /// that of the enclosing block, `off` takes it back. Doorward's own directive.
+        "auth_request_pass_status" in [HTTP SERVER LOCATION] (Many(&Text("status | off"))) = "off" => |c, _, n| {
+            once(&mut c.pass_status, statuses(n)?, n)
+        };
+        /// Passes the body of a 401 or 403 of the auth service to the client, with its `Content-Type`,
+        /// `Content-Encoding` and `Content-Language`, in place of the error page. A body of more than `size` (`on`:
+        /// 64k) is not passed, and an `error_page` of the location for the status goes before. Bodies of
+        /// `auth_request_pass_status` obey it too: they are passed unless it is `off`. Doorward's own directive.
+        "auth_request_pass_body" in [HTTP SERVER LOCATION] (Text("on | off | size")) = "off" => |c, _, n| {
+            let most = match n.bytes(0) {
+                b"on" => page::MOST,
+                b"off" => 0,
+                _ => n.size(0)?,
+            };
+            once(&mut c.pass_body, Some(most), n)
+        };
+        /// Passes the `Set-Cookie` fields of the auth service's answer to the client, each as a field of its own,
+        /// whether the request is allowed or refused. Doorward's own directive.
+        "auth_request_set_cookie" in [HTTP SERVER LOCATION] (Flag) = "off" => |c, _, n| {
+            once(&mut c.set_cookie, n.flag(0)?, n)
+        };
+    },
+    variables: &[],
+    plan: |_, _, _| Ok(()),
+};
+
+fn statuses(node: &Node) -> Result<Arc<[u16]>, Diagnostic> {
+    if node.args.len() == 1 && node.bytes(0) == b"off" {
+        return Ok(Arc::default());
+    }
+    let status = |word: &conf::Word| {
+        let number = str::from_utf8(&word.text).ok().and_then(|text| text.parse().ok());
+        number.filter(|status| page::may_pass(*status)).ok_or_else(|| {
+            Diagnostic::at(word.span, format!("invalid status \"{}\"", word.lossy()))
+                .instead("from 300 to 599, but not 304, 401, 403, 408, 444 and 494 to 499")
+        })
+    };
+    node.args.iter().map(status).collect()
+}
+
+impl Extensions {
+    /// The extensions of a location, where there are any.
+    pub(super) fn of(scope: &mut Scope) -> Option<Box<Extensions>> {
+        let settled = scope.get_mut::<ExtensionSettings>().settle();
+        let is_used = !settled.pass_status.is_empty()
+            || settled.pass_body.is_some_and(|most| most > 0)
+            || settled.set_cookie;
+        is_used.then(|| Box::new(settled))
+    }
+
+    /// Asks, and reads the body where the client may get it.
+    pub(super) async fn ask<'c>(
+        &self,
+        ex: &mut Exchange<'c>,
+        uri: &[u8],
+    ) -> Result<(Box<Exchange<'c>>, Option<Vec<u8>>), Stop> {
+        let mut child = Box::new(ex.child(uri.to_vec(), Vec::new()));
+        let body = subrequest(ex, &mut child).await?;
+        let body = self.take_body(&mut child, body).await;
+        log_subrequest(&child);
+        Ok((child, body))
+    }
+
+    async fn take_body(&self, child: &mut Exchange<'_>, body: Body) -> Option<Vec<u8>> {
+        match self.passes_body(child) {
+            0 => {
+                body.discard(child).await;
+                None
+            }
+            most => page::read(child, body, most).await,
+        }
+    }
+
+    /// The longest body of this answer that the client gets, 0 for none.
+    fn passes_body(&self, child: &Exchange<'_>) -> u64 {
+        match child.response.status {
+            // What this server says itself has this server's pages.
+            _ if child.forced_status != 0 => 0,
+            401 | 403 => self.pass_body.unwrap_or(0),
+            status if self.pass_status.contains(&status) => self.pass_body.unwrap_or(page::MOST),
+            _ => 0,
+        }
+    }
+}
