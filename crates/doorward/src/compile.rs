@@ -135,6 +135,7 @@ pub fn compile(
         let error = Diagnostic::nowhere("no \"events\" section in configuration");
         return Err(error.instead("write `events {}`"));
     }
+    compiler.warnings.extend(crate::warnings::find(tree));
     compiler.finish(&mut main)
 }
 

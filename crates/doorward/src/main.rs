@@ -30,6 +30,7 @@ mod request_body;
 mod run;
 mod time;
 mod variables;
+mod warnings;
 mod worker;
 mod zone;
 

@@ -22,6 +22,8 @@ pub struct Flags {
     pub globals: Vec<u8>,
     /// `-q`.
     pub quiet: bool,
+    /// `--strict`: what is warned about fails the test.
+    pub strict: bool,
     /// Whether root has started the program.
     pub as_root: bool,
 }
@@ -91,6 +93,7 @@ impl Flags {
             error_log: None,
             globals: Vec::new(),
             quiet: false,
+            strict: false,
             as_root: net::process::is_root(),
         };
         while let Some(argument) = parser.next()? {
@@ -100,6 +103,7 @@ impl Flags {
                 Short('e') => flags.error_log = Some(parser.value()?.into()),
                 Short('g') => flags.globals = bytes(parser.value()?),
                 Short('q') => flags.quiet = true,
+                Long("strict") => flags.strict = true,
                 Short('t') if !matches!(flags.action, Action::Test { dump: true }) => {
                     flags.action = Action::Test { dump: false };
                 }
@@ -129,6 +133,9 @@ impl Flags {
                 }
                 other => return Err(other.unexpected()),
             }
+        }
+        if flags.strict && !matches!(flags.action, Action::Test { .. }) {
+            return Err("option \"--strict\" requires -t or -T".into());
         }
         Ok(flags)
     }
@@ -176,6 +183,7 @@ pub fn print_help() {
          \x20 -V            : show version and configure options then exit\n\
          \x20 -t            : test configuration and exit\n\
          \x20 -T            : test configuration, dump it and exit\n\
+         \x20 --strict      : with -t or -T: fail when there are warnings\n\
          \x20 -q            : suppress non-error messages during configuration testing\n\
          \x20 -s signal     : send signal to a master process: stop, quit, reopen, reload\n\
          \x20 -p prefix     : set prefix path (default: {}/)\n\

@@ -169,14 +169,18 @@ pub fn test(flags: &Flags, dump: bool) -> ExitCode {
         if !flags.quiet {
             say!("nginx: the configuration file {shown} syntax is ok");
         }
+        let strange = if flags.strict { loaded.warnings.len() } else { 0 };
         if opens(&loaded.config) {
-            if !flags.quiet {
+            if strange == 0 && !flags.quiet {
                 say!("nginx: configuration file {shown} test is successful");
             }
             if dump {
                 print_sources(&loaded.sources);
             }
-            return ExitCode::SUCCESS;
+            if strange == 0 {
+                return ExitCode::SUCCESS;
+            }
+            say!("doorward: warnings that --strict does not let pass: {strange}");
         }
     }
     say!("nginx: configuration file {shown} test failed");

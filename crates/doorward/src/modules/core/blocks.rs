@@ -171,7 +171,8 @@ fn location(outer: &mut Children, cx: &mut Compiler, node: &Node) -> Result<(), 
     Ok(())
 }
 
-fn matching(node: &Node) -> Result<(LocationKind, Vec<u8>), Diagnostic> {
+/// How a `location` matches, and its name.
+pub fn matching(node: &Node) -> Result<(LocationKind, Vec<u8>), Diagnostic> {
     let first = node.bytes(0);
     let modifier = |text: &[u8]| match text {
         b"=" => Some(LocationKind::Exact),

@@ -7,7 +7,7 @@ mod main_context;
 mod types;
 mod variables;
 
-pub use blocks::{Children, ListenSpec, Listens, Methods};
+pub use blocks::{Children, ListenSpec, Listens, Methods, matching};
 pub use browser::Browser;
 pub use error_page::ErrorPages;
 pub use main_context::{ErrorLogs, Main};

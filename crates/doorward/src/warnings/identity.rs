@@ -1,0 +1,131 @@
+//! Fields that tell an upstream who is asking: set from the auth service's answer in one location, left as the client
+//! sent them in another.
+
+use std::collections::HashMap;
+
+use conf::Node;
+
+use super::Found;
+use super::site::Site;
+use super::values::{Definitions, variables};
+
+pub fn check(site: &Site<'_>, definitions: &Definitions, found: &mut Found) {
+    let told = told_by_auth(site, definitions);
+    if told.is_empty() {
+        return;
+    }
+    let auth: Vec<usize> = site.auth_locations().into_iter().map(|(location, _)| location).collect();
+    for location in site.locations().filter(|location| !auth.contains(location)) {
+        let Some(pass) = site.own(location, "proxy_pass").next() else { continue };
+        let fields = site.upstream(location).and_then(|upstream| told.get(&upstream));
+        let mut forged: Vec<(&String, &&Node)> =
+            fields.into_iter().flatten().filter(|(field, _)| passes(site, location, field)).collect();
+        forged.sort_by_key(|(field, _)| *field);
+        for (field, set) in forged {
+            let shown = set_name(set, field);
+            let place = site.place(set.span, pass.span);
+            let sentence = format!(
+                "\"{shown}\" passes from the client to the upstream in {}, which believes it to be the auth service's as \
+                 {place} sets it: anyone can claim to be anybody",
+                site.name(location)
+            );
+            let remedy = format!(
+                "write `auth_identity_headers {shown};` in the http block, which removes it everywhere first; or here \
+                 `proxy_set_header {shown} \"\";`, beside a copy of the proxy_set_header lines that are inherited now"
+            );
+            found.add(pass.span, sentence, remedy);
+        }
+    }
+}
+
+/// The fields that are set from the auth service's answers, in lower case, by upstream, each with the place of one.
+fn told_by_auth<'t>(
+    site: &Site<'t>,
+    definitions: &Definitions,
+) -> HashMap<String, HashMap<String, &'t Node>> {
+    let mut told: HashMap<String, HashMap<String, &'t Node>> = HashMap::new();
+    for location in site.locations() {
+        let Some(upstream) = site.upstream(location) else { continue };
+        let fields = told.entry(upstream).or_default();
+        for line in site.in_force(location, &["proxy_set_header"]) {
+            let of_auth =
+                |name: String| definitions.behind_all(&name).iter().any(|n| definitions.of_auth.contains(n));
+            if variables(line.bytes(1)).into_iter().any(of_auth) {
+                fields.entry(lower(line.bytes(0))).or_insert(line);
+            }
+        }
+        for line in site.in_force(location, &["auth_request_copy_headers"]) {
+            for word in &line.args {
+                fields.entry(lower(&word.text)).or_insert(line);
+            }
+        }
+    }
+    told.retain(|_, fields| !fields.is_empty());
+    told
+}
+
+/// Whether a field reaches the upstream as the client sent it.
+fn passes(site: &Site<'_>, location: usize, field: &str) -> bool {
+    let removed = ["auth_identity_headers", "auth_request_copy_headers"].iter().any(|name| {
+        site.in_force(location, &[name])
+            .iter()
+            .flat_map(|node| &node.args)
+            .any(|word| lower(&word.text) == field)
+    });
+    let lines = site.in_force(location, &["proxy_set_header"]);
+    match lines.iter().find(|line| lower(line.bytes(0)) == field) {
+        _ if removed => false,
+        Some(line) => variables(line.bytes(1)) == [format!("http_{}", field.replace('-', "_"))],
+        None => site.is_on(location, "proxy_pass_request_headers", true),
+    }
+}
+
+fn lower(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).to_ascii_lowercase()
+}
+
+/// The field as the configuration writes it.
+fn set_name(line: &Node, field: &str) -> String {
+    let written = line.args.iter().find(|word| lower(&word.text) == field);
+    written.map_or_else(|| field.to_owned(), |word| word.lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::warnings::told_of_server;
+
+    const ASKS: &str = "location = /auth { internal; proxy_pass http://app; }\n\
+        location /a { auth_request /auth; auth_request_set $user $upstream_http_x_user;\n\
+        proxy_set_header X-User $user; proxy_pass http://app; }\n";
+
+    #[test]
+    fn a_field_that_the_client_sets_elsewhere_is_told() {
+        for other in [
+            "location /b { proxy_pass http://app; }",
+            "location /b { proxy_set_header X-Other 1; proxy_pass http://app:80/x; }",
+            "location /b { proxy_set_header X-User $http_x_user; proxy_pass http://app; }",
+        ] {
+            let told = told_of_server(&format!("{ASKS}{other}"));
+            assert_eq!(told.len(), 1, "{other}");
+            assert!(
+                told[0]
+                    .starts_with("4: \"X-User\" passes from the client to the upstream in location \"/b\""),
+                "{told:?}"
+            );
+            assert!(told[0].contains("as line 3 sets it"), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_replaced_or_goes_to_another_upstream_is_not() {
+        for other in [
+            "location /b { proxy_pass http://other; }",
+            "location /b { proxy_set_header x-user \"\"; proxy_pass http://app; }",
+            "location /b { proxy_set_header X-User nobody; proxy_pass http://app; }",
+            "location /b { proxy_pass_request_headers off; proxy_pass http://app; }",
+            "location /b { auth_identity_headers X-User; proxy_pass http://app; }",
+        ] {
+            assert_eq!(told_of_server(&format!("{ASKS}{other}")), [""; 0], "{other}");
+        }
+    }
+}
