@@ -9,6 +9,7 @@ use std::task::Poll;
 
 use wire::h1::{Method, RequestHead, RequestParser};
 
+use crate::boxed::boxed_future;
 use crate::client::Client;
 use crate::config::{Config, Hosts, Server};
 use crate::deliver::deliver;
@@ -58,7 +59,7 @@ pub async fn serve(client: &Client, service: &Rc<Service>, worker: &Rc<Worker>) 
             break;
         }
         // What an active request needs lives in a box of its own: an idle connection is small.
-        let after = Box::pin(request(client, service, worker)).await;
+        let after = boxed_future(|| request(client, service, worker)).await;
         if !matches!(after, After::KeepAlive { .. }) {
             // When the client sees the end of the connection, its request has been logged, as with nginx.
             worker.log_lines.flush();

@@ -1,6 +1,7 @@
 //! Doorward: an API gateway that takes `nginx.conf` as it is and gets authentication right. See ARCHITECTURE.md.
 
 mod body;
+mod boxed;
 mod cidr;
 mod client;
 mod compile;

@@ -1,6 +1,7 @@
 //! The path of a request, from its head to its response's head.
 
 use crate::body::Body;
+use crate::boxed::{boxed, boxed_future};
 use crate::client::Interrupted;
 use crate::error_pages;
 use crate::exchange::{Exchange, Head, MAX_SUBREQUESTS, MAX_URI_CHANGES};
@@ -389,7 +390,7 @@ fn cycle<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {
 /// Asks another location of the same server on this request's behalf, and waits for the head of its answer.
 /// The body is dropped; a short one is read, so that the connection to the service is kept.
 pub async fn ask<'c>(ex: &mut Exchange<'c>, uri: &[u8]) -> Result<Box<Exchange<'c>>, Stop> {
-    let mut child = Box::new(ex.child(uri.to_vec(), Vec::new()));
+    let mut child = boxed(|| ex.child(uri.to_vec(), Vec::new()));
     let body = subrequest(ex, &mut child).await?;
     body.discard(&mut child).await;
     log_subrequest(&child);
@@ -399,7 +400,7 @@ pub async fn ask<'c>(ex: &mut Exchange<'c>, uri: &[u8]) -> Result<Box<Exchange<'
 /// Asks another location of the same server for a part of this request's response: its body, whatever its status, with
 /// what was tried at upstreams for it.
 pub async fn include(ex: &mut Exchange<'_>, uri: &[u8]) -> Result<(Body, Attempts), Stop> {
-    let mut child = Box::new(ex.child(uri.to_vec(), Vec::new()));
+    let mut child = boxed(|| ex.child(uri.to_vec(), Vec::new()));
     let body = subrequest(ex, &mut child).await?;
     log_subrequest(&child);
     Ok((body, std::mem::take(&mut child.upstream)))
@@ -414,7 +415,7 @@ pub async fn subrequest(ex: &mut Exchange<'_>, child: &mut Exchange<'_>) -> Resu
         return Err(Stop::Status(500));
     }
     ex.visit.subrequests.set(made + 1);
-    let future: std::pin::Pin<Box<dyn Future<Output = Option<Body>> + '_>> = Box::pin(run(child));
+    let future: std::pin::Pin<Box<dyn Future<Output = Option<Body>> + '_>> = boxed_future(|| run(child));
     let answer = future.await;
     ex.visit.subrequests.set(made);
     answer.ok_or(Stop::Gone)

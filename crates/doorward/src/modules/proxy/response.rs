@@ -8,6 +8,7 @@ use super::attempt::Question;
 use super::body::{Lease, Pace, RateLimit, UpstreamBody};
 use super::{Proxy, Tunnel};
 use crate::body::Body;
+use crate::boxed::boxed;
 use crate::error_pages::split_args;
 use crate::exchange::Exchange;
 use crate::field_names::FieldNames;
@@ -91,8 +92,7 @@ impl Proxy {
             limit,
             ahead: (!ex.response.unbuffered).then_some(self.ahead),
         };
-        let body = UpstreamBody::new(connection, lease, key, decoder, raw, pace);
-        let mut body = Box::new(body);
+        let mut body = boxed(|| UpstreamBody::new(connection, lease, key, decoder, raw, pace));
         body.settle(ex);
         if let Some((entry, stored)) = stored {
             body.discard(ex).await;
