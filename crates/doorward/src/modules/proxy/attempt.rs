@@ -64,6 +64,8 @@ struct Reading<'a> {
     head: &'a mut ResponseHead,
     parser: &'a mut ResponseParser,
     bytes: Vec<u8>,
+    /// Bytes of interim answers that were passed over.
+    interim: u64,
     /// Whether the connection carried another request before.
     reused: bool,
 }
@@ -120,7 +122,7 @@ impl Proxy {
             attempt.connect_time = Some(net::clock::now() - attempt.started);
         }
         parser.reset();
-        let mut reading = Reading { head, parser, bytes: Vec::new(), reused };
+        let mut reading = Reading { head, parser, bytes: Vec::new(), interim: 0, reused };
         self.send_head(ex, question, &mut connection, reused).await?;
         let mut sent = Sent::Whole;
         if question.body != RequestFraming::None {
@@ -243,7 +245,10 @@ impl Proxy {
     ) -> Result<(), Failed> {
         let watch = self.watches(ex);
         let buffers = &ex.visit.worker.buffers;
+        // As in nginx the timeout is for all of the head: what comes drop by drop cannot draw it out.
+        let began = net::clock::now();
         loop {
+            let left = self.values.read_timeout.saturating_sub(net::clock::now() - began);
             let read = async {
                 // The buffer is taken when there is something to read: then it is one that was used just now.
                 if reading.bytes.capacity() == 0 {
@@ -252,7 +257,7 @@ impl Proxy {
                 }
                 connection.stream.read(&mut reading.bytes, READ).await
             };
-            match ex.visit.client.waiting(self.values.read_timeout, watch, read).await {
+            match ex.visit.client.waiting(left, watch, read).await {
                 Ok(read) => {
                     if self.take_read(ex, read, reading)? {
                         return Ok(());
@@ -270,10 +275,10 @@ impl Proxy {
         read: io::Result<usize>,
         reading: &mut Reading<'_>,
     ) -> Result<bool, Failed> {
-        let before = |read: usize| reading.reused && reading.bytes.len() <= read;
+        // A server that has answered anything has the request, and may have acted on it.
+        let reused = reading.reused && reading.bytes.is_empty() && reading.interim == 0;
         match read {
             Ok(0) => {
-                let reused = before(0);
                 self.name_upstream(ex);
                 ex.log(Level::Error, format_args!("upstream prematurely closed connection while {READING}"));
                 Err(Failed::Error { reused })
@@ -285,7 +290,6 @@ impl Proxy {
                 self.parse(ex, reading)
             }
             Err(error) => {
-                let reused = before(0);
                 self.name_upstream(ex);
                 ex.log(Level::Error, format_args!("recv() failed {} while {READING}", system_error(&error)));
                 Err(Failed::Error { reused })
@@ -294,11 +298,15 @@ impl Proxy {
     }
 
     fn parse(&self, ex: &mut Exchange<'_>, reading: &mut Reading<'_>) -> Result<bool, Failed> {
-        let Reading { head, parser, bytes, .. } = reading;
+        let Reading { head, parser, bytes, interim, .. } = reading;
         loop {
             match parser.parse(bytes, head) {
                 Ok(true) if (100..200).contains(&head.status) && head.status != 101 => {
-                    // An interim answer (RFC 9110, 15.2): the real one follows.
+                    // An interim answer (RFC 9110, 15.2): the real one follows, and not after any number of them.
+                    *interim += u64::from(head.head_len);
+                    if *interim > self.values.buffer_size {
+                        return Err(self.too_big(ex));
+                    }
                     bytes.drain(..(head.head_len as usize).min(bytes.len()));
                     parser.reset();
                     if bytes.is_empty() {

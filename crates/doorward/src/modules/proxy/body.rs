@@ -35,6 +35,11 @@ impl Lease {
         Lease { service: service.clone(), group: group.clone(), choice, failure: Failure::None }
     }
 
+    /// The server's place in its group.
+    pub fn peer(&self) -> usize {
+        self.choice.index
+    }
+
     /// The server failed.
     pub fn failed(&mut self) {
         self.failure = Failure::Failed;

@@ -105,18 +105,24 @@ impl Proxy {
             tries = tries.min(self.values.next_upstream_tries as usize);
         }
         let mut parsed = visit.worker.answers.borrow_mut().pop().unwrap_or_default();
+        let mut again = None;
         let result = loop {
-            let Some(choice) = upstream.choose(&mut tried, net::clock::now()) else {
-                ex.upstream.begin(&upstream.name);
-                ex.log(Level::Error, format_args!("no live upstreams while connecting to upstream"));
-                break self.without_answer(ex, Failed::Error { reused: false }, 502);
+            let mut lease = match again.take() {
+                Some(lease) => lease,
+                None => {
+                    let Some(choice) = upstream.choose(&mut tried, net::clock::now()) else {
+                        ex.upstream.begin(&upstream.name);
+                        ex.log(Level::Error, format_args!("no live upstreams while connecting to upstream"));
+                        break self.without_answer(ex, Failed::Error { reused: false }, 502);
+                    };
+                    tries = tries.saturating_sub(1);
+                    Lease::new(visit.service, group, choice)
+                }
             };
-            let peer = &upstream.peers[choice.index];
-            ex.upstream.begin(&peer.name);
-            tries = tries.saturating_sub(1);
-            let mut lease = Lease::new(visit.service, group, choice);
+            let peer = lease.peer();
+            ex.upstream.begin(&upstream.peers[peer].name);
             let (head, parser) = &mut *parsed;
-            let failed = match self.attempt(ex, question, choice.index, head, parser).await {
+            let failed = match self.attempt(ex, question, peer, head, parser).await {
                 Ok((connection, key, bytes)) => {
                     let answer = Answer { connection, lease, key, bytes };
                     match self.failing_status(ex, head.status, question, tries, began) {
@@ -131,6 +137,11 @@ impl Proxy {
                         None => break self.accept(ex, question, head, answer).await,
                     }
                 }
+                // A kept connection that the server closed meanwhile is nobody's failure: the same server is asked again.
+                Err(failed @ Failed::Error { reused: true }) => {
+                    again = Some(lease);
+                    failed
+                }
                 Err(failed) => {
                     if !matches!(failed, Failed::ClientGone | Failed::Request(_)) {
                         lease.failed();
@@ -138,10 +149,6 @@ impl Proxy {
                     failed
                 }
             };
-            if matches!(failed, Failed::Error { reused: true }) {
-                // A kept connection that the server closed meanwhile is nobody's failure.
-                tries += 1;
-            }
             let status = match failed {
                 Failed::ClientGone | Failed::Request(Refused::Gone) => {
                     self.give_up(ex, 0);
@@ -156,7 +163,7 @@ impl Proxy {
                 attempt.status = status;
                 attempt.response_time = Some(net::clock::now() - attempt.started);
             }
-            if tries == 0 || !self.may_try_another(ex, failed, question, began) {
+            if (tries == 0 && again.is_none()) || !self.may_try_another(ex, failed, question, began) {
                 break self.without_answer(ex, failed, status);
             }
         };
@@ -191,7 +198,8 @@ impl Proxy {
     ) -> bool {
         let next = &self.values.next_upstream;
         let wanted = match failed {
-            Failed::Error { .. } => next.error,
+            // What was sent into a closed connection was not asked yet; the question of a subrequest can be repeated.
+            Failed::Error { reused } => next.error || (reused && !ex.is_main()),
             Failed::Timeout => next.timeout,
             Failed::Invalid => next.invalid_header,
             Failed::Status(_) => true,
