@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::directives::Verdict;
 use crate::log::Logs;
 use crate::module::Scope;
-use crate::modules::{self, access_log, cache, core, upstream};
+use crate::modules::{self, access_log, auth_request, cache, core, upstream};
 use crate::plan::{Content, Plan};
 use crate::product::Place;
 use crate::variables::Registry;
@@ -49,6 +49,8 @@ pub struct Compiler {
     pub folders: Vec<PathBuf>,
     /// Caches by `proxy_cache_path`.
     pub caches: Vec<cache::CachePath>,
+    /// Zones of auth decisions, by name.
+    pub decisions: HashMap<String, Arc<auth_request::Store>>,
     /// Whether some location has stored answers updated in the background.
     pub background_updates: bool,
     /// DNS servers that the configuration names.
@@ -121,6 +123,7 @@ pub fn compile(
         formats: Default::default(),
         folders: Vec::new(),
         caches: Vec::new(),
+        decisions: HashMap::new(),
         background_updates: false,
         resolvers: Vec::new(),
         locations_with_upstreams: 0,

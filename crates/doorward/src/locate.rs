@@ -85,6 +85,29 @@ impl Locations {
         }
     }
 
+    /// The location of a path that is known before any request is, where no regular expression chooses it.
+    pub fn find_fixed(&self, path: &[u8]) -> Option<&Plan> {
+        let mut found = None;
+        let mut level = self;
+        loop {
+            match level.find_static(path) {
+                Static::Exact(plan) => return Some(plan),
+                Static::Prefix(prefix) => {
+                    if !prefix.final_ && level.regexes.iter().any(|(pattern, _)| pattern.is_match(path)) {
+                        return None;
+                    }
+                    found = Some(&prefix.plan);
+                    level = &prefix.plan.locations;
+                }
+                Static::Nothing if level.regexes.iter().any(|(pattern, _)| pattern.is_match(path)) => {
+                    return None;
+                }
+                Static::Redirect(_) => return None,
+                Static::Nothing => return found,
+            }
+        }
+    }
+
     /// A prefix found inside another location does not end the search: regular expressions of the
     /// enclosing levels still go first, innermost level first.
     fn search<'c>(&'c self, ex: &mut Exchange<'_>) -> Search<'c> {

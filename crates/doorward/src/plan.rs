@@ -110,6 +110,8 @@ pub enum Content {
     EmptyGif,
     /// `stub_status`.
     StubStatus,
+    /// `auth_cache_purge`.
+    AuthCachePurge(auth_request::Purge),
     /// `prometheus`.
     Prometheus,
     /// `fastcgi_pass`.

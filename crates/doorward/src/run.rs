@@ -312,6 +312,7 @@ async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
         Content::Tunnel(tunnel) => Box::pin(tunnel.run(ex)).await,
         Content::EmptyGif => empty_gif::run(ex),
         Content::StubStatus => stub_status::run(ex),
+        Content::AuthCachePurge(purge) => purge.run(ex),
         Content::Prometheus => prometheus::run(ex),
     }
 }

@@ -1,5 +1,8 @@
 //! What became of a request's authentication, whoever checked it: for logs, metrics and the limits on failures.
 
+use std::sync::Arc;
+
+use super::auth_request;
 use crate::deliver::itoa;
 use crate::exchange::Exchange;
 use crate::log::Level;
@@ -50,6 +53,8 @@ pub struct Outcome {
     pub user: Vec<u8>,
     /// What the client gets in place of an error page.
     pub page: Option<Box<Page>>,
+    /// The last answer of an auth service with the key of its question, for when the same is asked again.
+    pub answered: Option<(auth_request::Key, Arc<auth_request::Decision>)>,
 }
 
 /// Why a request was refused, or could not be decided: a word for logs and a label for metrics.

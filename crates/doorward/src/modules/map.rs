@@ -10,7 +10,7 @@ use crate::hostnames::{Hostnames, Refused};
 use crate::module::Module;
 use crate::modules::rewrite::variable_name;
 use crate::regex::Pattern;
-use crate::variables::{Computed, Template};
+use crate::variables::{Computed, Index, Template};
 
 /// The module's tables.
 pub static MODULE: Module = Module {
@@ -137,6 +137,10 @@ impl Computed for Map {
             value.append(ex, out);
         }
         true
+    }
+
+    fn inputs(&self) -> Option<Vec<Index>> {
+        Some(self.subject.variables().chain(self.values.iter().flat_map(Template::variables)).collect())
     }
 
     fn volatile(&self) -> bool {

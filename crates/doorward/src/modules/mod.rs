@@ -63,6 +63,8 @@ pub static MODULES: &[&Module] = &[
     &auth_outcome::MODULE,
     &auth_request::MODULE,
     &auth_request::EXTENSIONS,
+    &auth_request::CACHE,
+    &auth_request::PURGE,
     &try_files::MODULE,
     &resolver::MODULE,
     &upstream::MODULE,

@@ -8,7 +8,7 @@ use crate::directives;
 use crate::exchange::Exchange;
 use crate::module::Module;
 use crate::modules::rewrite::variable_name;
-use crate::variables::{Computed, Template};
+use crate::variables::{Computed, Index, Template};
 
 /// The module's tables.
 pub static MODULE: Module = Module {
@@ -88,6 +88,10 @@ impl Computed for Split {
             out.extend_from_slice(value);
         }
         true
+    }
+
+    fn inputs(&self) -> Option<Vec<Index>> {
+        Some(self.subject.variables().collect())
     }
 }
 

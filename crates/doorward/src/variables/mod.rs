@@ -61,6 +61,8 @@ impl Row {
 pub trait Computed: Send + Sync {
     /// Appends the value; false where there is none.
     fn append(&self, ex: &Exchange<'_>, out: &mut Vec<u8>) -> bool;
+    /// The variables that it is computed from; none where that cannot be told.
+    fn inputs(&self) -> Option<Vec<Index>>;
     /// Whether it is computed anew at each use (`map`'s `volatile`).
     fn volatile(&self) -> bool {
         false

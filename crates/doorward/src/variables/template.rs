@@ -52,6 +52,30 @@ impl Template {
         }
     }
 
+    /// The variables in it.
+    pub fn variables(&self) -> impl Iterator<Item = Index> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Variable(index) => Some(*index),
+            _ => None,
+        })
+    }
+
+    /// The text as the configuration means it, with the variables' names.
+    pub fn text(&self, names: &[Box<str>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => out.extend_from_slice(text),
+                Part::Variable(index) => {
+                    let name = names.get(index.0 as usize).map_or("", |name| &**name);
+                    out.extend_from_slice(format!("${{{name}}}").as_bytes());
+                }
+                Part::Capture(n) => out.extend_from_slice(format!("${n}").as_bytes()),
+            }
+        }
+        out
+    }
+
     /// Writes the value for this request.
     pub fn append(&self, ex: &Exchange<'_>, out: &mut Vec<u8>) {
         self.append_captured(ex, &ex.captures, out);

@@ -19,6 +19,8 @@ struct Node<V> {
     value: Option<V>,
     newer: u32,
     older: u32,
+    /// What it takes in all.
+    cost: u32,
 }
 
 const NONE: u32 = u32::MAX;
@@ -49,15 +51,27 @@ impl<V> Table<V> {
 
     /// Makes an entry, after as many of the oldest as need be have gone for it; none where one of those may not go.
     pub fn insert(&mut self, key: &[u8], value: V, may_go: impl Fn(&V) -> bool) -> Option<&mut V> {
+        self.insert_sized(key, value, 0, may_go)
+    }
+
+    /// The same for a value that holds `more` bytes beside itself.
+    pub fn insert_sized(
+        &mut self,
+        key: &[u8],
+        value: V,
+        more: usize,
+        may_go: impl Fn(&V) -> bool,
+    ) -> Option<&mut V> {
         self.remove(key);
-        let cost = Self::cost(key);
+        let cost = Self::cost(key).saturating_add(more);
+        let kept = u32::try_from(cost).ok().filter(|_| cost <= self.room)?;
         while self.used + cost > self.room {
             if !self.evict(&may_go) {
                 return None;
             }
         }
         let key: Arc<[u8]> = key.into();
-        let node = Node { key: key.clone(), value: Some(value), newer: NONE, older: NONE };
+        let node = Node { key: key.clone(), value: Some(value), newer: NONE, older: NONE, cost: kept };
         let at = match self.free.pop() {
             Some(at) => {
                 self.nodes[at as usize] = node;
@@ -88,11 +102,29 @@ impl<V> Table<V> {
     pub fn remove(&mut self, key: &[u8]) -> Option<V> {
         let at = self.by_key.remove(key)?;
         self.unlink(at);
-        self.used -= Self::cost(key);
         self.free.push(at);
         let node = self.nodes.get_mut(at as usize)?;
+        self.used -= node.cost as usize;
         node.key = Arc::default();
         node.value.take()
+    }
+
+    /// Removes every entry that `goes` names; how many those were.
+    pub fn remove_where(&mut self, goes: impl Fn(&V) -> bool) -> usize {
+        let gone = self.nodes.iter().filter(|node| node.value.as_ref().is_some_and(&goes));
+        let keys: Vec<Arc<[u8]>> = gone.map(|node| node.key.clone()).collect();
+        keys.iter().filter(|key| self.remove(key).is_some()).count()
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// The bytes that they take.
+    #[cfg(test)]
+    pub fn used(&self) -> usize {
+        self.used
     }
 
     /// What an entry takes: its key, its node, its place among the keys, and what the allocator keeps beside them.
@@ -144,12 +176,28 @@ mod tests {
 
     #[test]
     fn an_entry_in_use_stays_and_a_new_one_finds_no_room() {
-        let mut table = Table::new(Table::<u8>::cost(b"a"));
+        let mut table = Table::new(Table::<i32>::cost(b"a"));
         table.insert(b"a", 1, |_| true);
         assert_eq!(table.insert(b"b", 2, |value| *value != 1), None);
         assert_eq!(table.remove(b"a"), Some(1));
         assert_eq!(table.insert(b"b", 2, |_| false), Some(&mut 2));
         assert_eq!(table.insert(b"long key", 3, |_| true), None);
+    }
+
+    #[test]
+    fn what_a_value_holds_is_counted() {
+        let mut table = Table::new(4096);
+        for n in 0..100u8 {
+            assert!(table.insert_sized(&[n], n, 1000, |_| true).is_some());
+            assert!(table.used() <= 4096);
+        }
+        assert_eq!(table.len(), 3);
+        assert_eq!(table.insert_sized(b"large", 0, 5000, |_| true), None);
+        assert_eq!(table.remove_where(|n| *n == 98), 1);
+        assert_eq!(table.get(&[98]), None);
+        assert_eq!(table.len(), 2);
+        table.remove_where(|_| true);
+        assert_eq!((table.len(), table.used()), (0, 0));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Answer {
     /// Values of `WWW-Authenticate`, which are the client's (RFC 9110, section 11.6.1; RFC 6750, section 3.1); taken from
     /// 401 and 403.
     pub challenges: Vec<Vec<u8>>,
+    /// Values of the location's `auth_request_set` lines, in their order.
+    pub values: Vec<Vec<u8>>,
     /// What only Doorward's own directives ask for.
     pub extended: Option<Box<Extended>>,
 }
@@ -42,16 +44,33 @@ impl Answer {
         ex: &mut Exchange<'_>,
     ) -> Answer {
         let status = child.response.status;
+        let mut values = Vec::with_capacity(request.set.len());
         // One after the other: a value may read the variable of the line before.
         for line in &request.set {
-            line.assign(&line.value.eval(child), ex);
+            let value = line.value.eval(child);
+            line.assign(&value, ex);
+            values.push(value);
         }
         Answer {
             status,
             of_upstream: !child.upstream.is_empty(),
             challenges: if matches!(status, 401 | 403) { challenges(child) } else { Vec::new() },
+            values,
             extended: request.extensions.as_ref().map(|on| Box::new(Extended::take(on, child, body))),
         }
+    }
+
+    /// Gives the location's variables the values that they had when this was the answer to another request.
+    pub(super) fn repeat(&self, request: &AuthRequest, ex: &mut Exchange<'_>) {
+        for (line, value) in request.set.iter().zip(&self.values) {
+            line.assign(value, ex);
+        }
+    }
+
+    /// The bytes that it takes beside itself, with what the allocator keeps beside each piece.
+    pub(super) fn size(&self) -> usize {
+        let extended = self.extended.as_ref().map_or(0, |extended| size_of::<Extended>() + extended.size());
+        pieces(self.challenges.iter().chain(&self.values)) + extended
     }
 
     /// Lets the request pass or refuses it.
@@ -92,7 +111,19 @@ impl Answer {
     }
 }
 
+fn pieces<'a>(all: impl Iterator<Item = &'a Vec<u8>>) -> usize {
+    all.map(|piece| piece.capacity() + size_of::<Vec<u8>>() + 16).sum()
+}
+
 impl Extended {
+    fn size(&self) -> usize {
+        let page = self
+            .page
+            .iter()
+            .flat_map(|page| page.fields.iter().flat_map(|(name, value)| [name, value]).chain(&page.body));
+        pieces(page.chain(&self.cookies))
+    }
+
     fn take(on: &Extensions, child: &Exchange<'_>, body: Option<Vec<u8>>) -> Extended {
         let status = child.response.status;
         let passed = on.pass_status.contains(&status);

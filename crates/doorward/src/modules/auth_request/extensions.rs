@@ -82,6 +82,12 @@ impl Extensions {
         is_used.then(|| Box::new(settled))
     }
 
+    /// What they are, in words: answers taken otherwise cannot stand for each other.
+    pub(super) fn description(&self) -> Vec<u8> {
+        let Extensions { pass_status, pass_body, set_cookie } = self;
+        format!("{pass_status:?} {pass_body:?} {set_cookie}").into_bytes()
+    }
+
     /// Asks, and reads the body where the client may get it.
     pub(super) async fn ask<'c>(
         &self,

@@ -1,9 +1,12 @@
 //! `ngx_http_auth_request_module`: asks another location whether a request may pass.
 
 mod answer;
+mod cache;
 mod counts;
 mod extensions;
 mod page;
+
+pub use cache::{Decision, Key, MODULE as CACHE, PURGE, Purge, Store};
 
 use std::time::Instant;
 
@@ -53,12 +56,10 @@ pub static MODULE: Module = Module {
         let settings = scope.get_mut::<AuthSettings>();
         if let Some(Some(uri)) = &settings.uri {
             let set = settings.set.clone().unwrap_or_default();
-            plan.access.push(Access::Request(AuthRequest {
-                uri: uri.clone(),
-                set,
-                counts: Counts::of(cx, uri),
-                extensions,
-            }));
+            let counts = Counts::of(cx, uri);
+            let uri = uri.clone();
+            let cache = cache::of_location(cx, scope)?;
+            plan.access.push(Access::Request(AuthRequest { uri, set, counts, extensions, cache }));
         }
         Ok(())
     },
@@ -103,11 +104,24 @@ pub struct AuthRequest {
     set: Vec<SetLine>,
     counts: Option<Counts>,
     extensions: Option<Box<Extensions>>,
+    cache: Option<Box<cache::Cache>>,
 }
 
 impl AuthRequest {
-    /// Asks, and says whether the request may pass.
+    /// Says whether the request may pass: asks, unless the answer is known.
     pub async fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
+        match &self.cache {
+            Some(cache) => cache.check(self, ex).await,
+            None => self.put(ex, |_| ()).await?.0.judge(ex),
+        }
+    }
+
+    /// Asks, and takes from the answer what the location needs of it, and what `more` does.
+    async fn put<'c, T>(
+        &self,
+        ex: &mut Exchange<'c>,
+        more: impl FnOnce(&Exchange<'c>) -> T,
+    ) -> Result<(Answer, T), Stop> {
         let began = net::clock::now();
         let counted_from = self.counts.as_ref().map(|_| Instant::now());
         let (child, body) = match &self.extensions {
@@ -115,6 +129,7 @@ impl AuthRequest {
             Some(extensions) => Box::pin(extensions.ask(ex, &self.uri)).await?,
         };
         let answer = Answer::take(self, &child, body, ex);
+        let more = more(&child);
         drop(child);
         if let (Some(counts), Some(began)) = (&self.counts, counted_from) {
             counts.answered(answer.status, began);
@@ -123,6 +138,6 @@ impl AuthRequest {
         outcome.status = answer.status;
         outcome.time = Some(net::clock::now() - began);
         drop(outcome);
-        answer.judge(ex)
+        Ok((answer, more))
     }
 }

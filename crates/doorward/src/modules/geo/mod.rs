@@ -116,6 +116,11 @@ impl Computed for Geo {
         true
     }
 
+    fn inputs(&self) -> Option<Vec<Index>> {
+        // The client's address, and what proxies say of it, come from no variable.
+        self.address.filter(|_| self.proxies.is_empty()).map(|address| vec![address])
+    }
+
     fn volatile(&self) -> bool {
         self.volatile
     }

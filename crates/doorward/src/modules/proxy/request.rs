@@ -97,6 +97,18 @@ impl Fields {
         fields
     }
 
+    /// What is set in a subrequest in place of the client's fields: name and value.
+    pub fn set_in_subrequest(&self) -> impl Iterator<Item = (&[u8], &Template)> {
+        let host = self.host.iter().map(|host| (&b"Host"[..], host));
+        let set = &self.set_in_subrequest;
+        host.chain(set.iter().map(|(start, value)| (start.strip_suffix(b": ").unwrap_or(start), value)))
+    }
+
+    /// The client's fields that are not passed on.
+    pub fn left_out(&self) -> &FieldNames {
+        &self.left_out
+    }
+
     fn leaves_out(&self, id: Name, name: &[u8], to_store: bool) -> bool {
         let left_out = if to_store { &self.left_out_to_store } else { &self.left_out };
         left_out.contains(id, name)

@@ -1,0 +1,192 @@
+//! A zone of decisions: shared by the workers, kept over reloads, bounded in bytes.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::super::answer::Answer;
+use super::flight::{Flight, Seat};
+use super::key::{Key, Mark, Secret};
+use crate::zone::Table;
+
+/// What an auth service decided of all requests of one key.
+pub struct Decision {
+    /// What it answered.
+    pub answer: Answer,
+    /// Whom it let pass, where `user=` says how that is known.
+    pub user: Vec<u8>,
+    /// What it can be purged by, beside the user.
+    pub marks: Box<[Mark]>,
+    /// Until when it is used, in milliseconds of [`net::clock::now`].
+    pub until: u64,
+    /// Whether it may be used longer when the service fails.
+    pub graceful: bool,
+}
+
+impl Decision {
+    /// The bytes that it takes.
+    fn size(&self) -> usize {
+        // The two counts of an `Arc`, and what the allocator keeps.
+        size_of::<Decision>() + 32 + self.answer.size() + self.user.capacity() + size_of_val(&*self.marks)
+    }
+}
+
+/// What there is for a key.
+pub enum Found {
+    /// A decision to be used.
+    Fresh(Arc<Decision>),
+    /// None, or one whose time is over; the seat is for waiting, or for asking.
+    Not(Option<Arc<Decision>>, Seat),
+}
+
+/// Decisions by key.
+pub struct Store {
+    /// What keys are hashed with, made for this zone.
+    pub secret: Secret,
+    /// The bytes that it may take.
+    pub size: u64,
+    shards: Box<[Mutex<Shard>]>,
+    /// How often it was purged: what was asked before is not stored after.
+    purges: AtomicU64,
+    evictions: AtomicU64,
+}
+
+#[derive(Default)]
+pub(super) struct Flights(pub(super) HashMap<Key, (Arc<Flight>, usize)>);
+
+struct Shard {
+    decisions: Table<Arc<Decision>>,
+    flights: Flights,
+}
+
+impl Store {
+    /// An empty zone that takes about `size` bytes.
+    pub fn new(size: u64, secret: Secret) -> Store {
+        let count = (size >> 18).clamp(1, 16);
+        let room = usize::try_from(size / count).unwrap_or(usize::MAX);
+        let shard = |_| Mutex::new(Shard { decisions: Table::new(room), flights: Flights::default() });
+        Store {
+            secret,
+            size,
+            shards: (0..count).map(shard).collect(),
+            purges: AtomicU64::new(0),
+            evictions: AtomicU64::new(0),
+        }
+    }
+
+    /// What there is for a key at this moment.
+    pub fn find(self: &Arc<Self>, key: &Key, now: u64) -> Found {
+        let mut shard = self.shard(key);
+        let known = match shard.decisions.get(key) {
+            Some(decision) if now < decision.until => return Found::Fresh(decision.clone()),
+            known => known.cloned(),
+        };
+        let (flight, seats) = shard.flights.0.entry(*key).or_default();
+        *seats += 1;
+        let flight = flight.clone();
+        drop(shard);
+        Found::Not(known, Seat::new(self.clone(), *key, flight))
+    }
+
+    /// Keeps a decision that was asked for when there had been `purges` purges; false where it may not be used by others.
+    pub fn keep(&self, key: &Key, decision: &Arc<Decision>, purges: u64) -> bool {
+        let mut shard = self.shard(key);
+        // Under the lock: a purge that is not seen here will find the decision.
+        if self.purges() != purges {
+            return false;
+        }
+        shard.decisions.remove(key);
+        let before = shard.decisions.len();
+        if shard.decisions.insert_sized(key, decision.clone(), decision.size(), |_| true).is_some() {
+            let gone = (before + 1).saturating_sub(shard.decisions.len());
+            self.evictions.fetch_add(gone as u64, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// How often it was purged so far.
+    pub fn purges(&self) -> u64 {
+        self.purges.load(Ordering::SeqCst)
+    }
+
+    /// Forgets the decisions that `goes` names, and those being asked for; how many were forgotten.
+    pub fn purge(&self, goes: impl Fn(&Decision) -> bool) -> usize {
+        self.purges.fetch_add(1, Ordering::SeqCst);
+        let shards = self.shards.iter().map(lock);
+        shards.map(|mut shard| shard.decisions.remove_where(|decision| goes(decision))).sum()
+    }
+
+    /// How many decisions there are, the bytes that they take, and how many had to go for others so far.
+    #[cfg(test)]
+    pub fn usage(&self) -> (usize, usize, u64) {
+        let shards = self.shards.iter().map(lock);
+        let (entries, bytes) = shards.fold((0, 0), |(entries, bytes), shard| {
+            (entries + shard.decisions.len(), bytes + shard.decisions.used())
+        });
+        (entries, bytes, self.evictions.load(Ordering::Relaxed))
+    }
+
+    /// Gives the questions being asked to `f`, as far as they may be that of `key`.
+    pub(super) fn with_flights<T>(&self, key: &Key, f: impl FnOnce(&mut Flights) -> T) -> T {
+        f(&mut self.shard(key).flights)
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        let [.., last] = *key;
+        lock(&self.shards[usize::from(last) % self.shards.len()])
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decision(user: &[u8], until: u64) -> Arc<Decision> {
+        let marks = Box::new([]);
+        Arc::new(Decision { answer: Answer::default(), user: user.to_vec(), marks, until, graceful: true })
+    }
+
+    fn store() -> Arc<Store> {
+        Arc::new(Store::new(64 << 10, Secret::from([7; 32])))
+    }
+
+    fn is_fresh(store: &Arc<Store>, key: u8, now: u64) -> bool {
+        matches!(store.find(&[key; 32], now), Found::Fresh(_))
+    }
+
+    #[test]
+    fn a_decision_is_used_until_its_time_is_over_or_it_is_purged() {
+        let store = store();
+        assert!(store.keep(&[1; 32], &decision(b"a", 100), 0));
+        assert!(store.keep(&[2; 32], &decision(b"b", 100), 0));
+        assert!(is_fresh(&store, 1, 99) && !is_fresh(&store, 1, 100) && !is_fresh(&store, 3, 0));
+        assert_eq!(store.purge(|decision| decision.user == b"a"), 1);
+        assert!(!is_fresh(&store, 1, 0) && is_fresh(&store, 2, 0));
+    }
+
+    #[test]
+    fn what_was_asked_before_a_purge_is_not_kept_after_it() {
+        let store = store();
+        let purges = store.purges();
+        store.purge(|_| true);
+        assert!(!store.keep(&[1; 32], &decision(b"a", 100), purges));
+        assert!(!is_fresh(&store, 1, 0));
+    }
+
+    #[test]
+    fn a_flood_of_keys_stays_within_the_size() {
+        let store = store();
+        for n in 0..10_000_u32 {
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&n.to_be_bytes());
+            assert!(store.keep(&key, &decision(&[b'x'; 500], 100), 0));
+        }
+        let (entries, bytes, evictions) = store.usage();
+        assert!(entries > 50 && bytes <= 64 << 10, "{entries} entries take {bytes} bytes");
+        assert_eq!(evictions, 10_000 - entries as u64);
+    }
+}
