@@ -47,6 +47,8 @@ pub struct Compiler {
     pub formats: access_log::Formats,
     /// Folders that the configuration writes to.
     pub folders: Vec<PathBuf>,
+    /// Where spans are sent.
+    pub otel: modules::otel::Export,
     /// Caches by `proxy_cache_path`.
     pub caches: Vec<cache::CachePath>,
     /// Zones of auth decisions, by name.
@@ -122,6 +124,7 @@ pub fn compile(
         http: None,
         formats: Default::default(),
         folders: Vec::new(),
+        otel: Default::default(),
         caches: Vec::new(),
         decisions: HashMap::new(),
         background_updates: false,
@@ -189,6 +192,7 @@ impl Compiler {
             upstreams,
             folders: self.folders,
             resolvers: self.resolvers,
+            otel: self.otel,
             caches: self.caches,
             background_updates: self.background_updates,
             log_failure: self.logs.failure().map(|(path, error)| {

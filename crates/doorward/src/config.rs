@@ -34,6 +34,8 @@ pub struct Config {
     pub folders: Vec<PathBuf>,
     /// DNS servers, as `resolver` directives name them.
     pub resolvers: Vec<net::names::Servers>,
+    /// Where spans are sent, and what all of them say.
+    pub otel: crate::modules::otel::Export,
     /// Caches, with the bounds of each.
     pub caches: Vec<crate::modules::cache::CachePath>,
     /// Whether some location has stored answers updated in the background.

@@ -1,6 +1,6 @@
 //! The life of an HTTP/1 connection: wait, read a head, run the request, write the answer, log it, and again.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use crate::exchange::{Exchange, Visit};
 use crate::log::{Level, system_error};
 use crate::modules::cache;
 use crate::modules::core::{Lingering, body_allowed};
-use crate::modules::{access_log, proxy_protocol};
+use crate::modules::{access_log, otel, proxy_protocol};
 use crate::request_body::RequestBody;
 use crate::run::{Stop, give_up, refuse, run};
 use crate::worker::{Counted, Service, Worker};
@@ -340,6 +340,7 @@ async fn answer(
         userid: RefCell::default(),
         timed_out: Cell::new(false),
         complete: Cell::new(false),
+        trace: OnceCell::new(),
         subrequests: Cell::new(0),
         variable_depth: Cell::new(0),
     };
@@ -374,6 +375,7 @@ async fn answer(
         }
     }
     access_log::write(&ex);
+    otel::end(&ex);
     if let Some(mut background) = background {
         service.unless_over(pin!(poll_fn(|cx| background.poll(cx)))).await;
     }

@@ -1,6 +1,6 @@
 //! One request on its way through a plan: what it asks, where it is, and what it will be answered.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use net::Address;
@@ -12,6 +12,7 @@ use crate::config::{Config, Server};
 use crate::fields::Fields;
 use crate::log::Level;
 use crate::modules::limits::Held;
+use crate::modules::otel;
 use crate::modules::upstream::Attempts;
 use crate::plan::{LimitStatus, Plan};
 use crate::request_body::RequestBody;
@@ -73,6 +74,8 @@ pub struct Visit<'c> {
     pub timed_out: Cell<bool>,
     /// Whether the response was written whole (`$request_completion`).
     pub complete: Cell<bool>,
+    /// The trace that it is part of, where one is asked for.
+    pub trace: OnceCell<Box<otel::Trace>>,
     /// Subrequests made so far.
     pub subrequests: Cell<u8>,
     /// Variables being evaluated one inside the other.
@@ -89,6 +92,8 @@ pub struct Exchange<'c> {
     pub plan: &'c Plan,
     /// 0 for a client's request, deeper for subrequests.
     pub depth: u8,
+    /// Of a subrequest whose request is traced: its part of the trace.
+    pub part: Option<Box<otel::Part>>,
     /// The method, which internal redirects may change to GET.
     pub method: Method,
     /// The normalised path.
@@ -180,6 +185,7 @@ impl Captures {
 
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
+        otel::give_up(self);
         // The largest piece of memory of a request: the head of an upstream's answer was read into it.
         self.visit.worker.buffers.put(std::mem::take(&mut self.response.fields.bytes));
     }
@@ -193,6 +199,7 @@ impl<'c> Exchange<'c> {
             server,
             plan: &server.plan,
             depth: 0,
+            part: None,
             method: visit.head.method,
             uri: Vec::new(),
             args: Vec::new(),

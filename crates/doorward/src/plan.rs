@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::locate::Locations;
 use crate::modules::{
-    access, access_log, addition, auth_basic, auth_request, core, fastcgi, headers, limits, proxy, realip,
-    referer, rewrite, secure_link, static_files, try_files, tunnel, userid,
+    access, access_log, addition, auth_basic, auth_request, core, fastcgi, headers, limits, otel, proxy,
+    realip, referer, rewrite, secure_link, static_files, try_files, tunnel, userid,
 };
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
@@ -36,6 +36,8 @@ pub struct Plan {
     pub filters: Vec<Filter>,
     /// What `add_trailer` puts behind the body.
     pub trailers: Vec<headers::Line>,
+    /// What becomes of its requests in traces.
+    pub otel: Option<Box<otel::Otel>>,
     /// Where it is logged.
     pub logs: access_log::Logs,
     /// What applies instead to methods outside `limit_except`.
@@ -61,6 +63,7 @@ impl Plan {
             content: Content::Files(static_files::Files::default()),
             filters: Vec::new(),
             trailers: Vec::new(),
+            otel: None,
             logs: access_log::Logs::default(),
             limit_except: None,
             locations: Locations::default(),

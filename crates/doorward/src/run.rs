@@ -10,7 +10,7 @@ use crate::log::Level;
 use crate::modules::limits::AuthLimit;
 use crate::modules::upstream::Attempts;
 use crate::modules::{
-    access_log, auth_outcome, core, empty_gif, not_modified, prometheus, range, rewrite, stub_status,
+    access_log, auth_outcome, core, empty_gif, not_modified, otel, prometheus, range, rewrite, stub_status,
 };
 use crate::plan::{Access, Content, Filter, Plan, Preaccess, Precontent, Verdict};
 
@@ -195,6 +195,12 @@ fn apply_limit_except<'c>(ex: &mut Exchange<'c>, plan: &'c Plan) -> &'c Plan {
 
 /// What a location does to a request.
 async fn inside<'c>(ex: &mut Exchange<'c>, plan: &'c Plan) -> Stop {
+    if let Some(otel) = &plan.otel
+        && ex.is_main()
+        && ex.uri_changes == 0
+    {
+        otel::decide(otel, ex);
+    }
     // Where no location was found the server's own rules have run already.
     if !std::ptr::eq(plan, &ex.server.plan)
         && let Err(stop) = rewrite::run(ex, &plan.rewrite)
@@ -416,14 +422,16 @@ pub async fn subrequest(ex: &mut Exchange<'_>, child: &mut Exchange<'_>) -> Resu
         return Err(Stop::Status(500));
     }
     ex.visit.subrequests.set(made + 1);
+    otel::begin(ex, child);
     let future: std::pin::Pin<Box<dyn Future<Output = Option<Body>> + '_>> = boxed_future(|| run(child));
     let answer = future.await;
     ex.visit.subrequests.set(made);
     answer.ok_or(Stop::Gone)
 }
 
-/// Writes a subrequest to the access log of its location, where that is wanted.
+/// Writes a subrequest to the access log of its location, where that is wanted, and to the trace.
 pub fn log_subrequest(child: &Exchange<'_>) {
+    otel::end(child);
     if child.plan.core.log_subrequest {
         access_log::write(child);
     }

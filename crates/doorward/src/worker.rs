@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::connection::{self, End};
 use crate::log::{ErrorLog, Level, system_error};
+use crate::modules::otel::Spans;
 
 /// Passwords of one worker that are hashed at a time.
 const HASHING: usize = 2;
@@ -71,6 +72,8 @@ pub struct Service {
     pub pools: Vec<RefCell<Pool<PoolKey>>>,
     /// Names found by each `resolver`; made when one is first asked.
     pub names: Vec<tokio::sync::OnceCell<net::Names>>,
+    /// Spans on their way to a collector.
+    pub spans: Option<Spans>,
     /// Its time in force.
     pub tenure: Arc<Tenure>,
 }
@@ -122,7 +125,7 @@ pub struct PoolKey {
 
 impl Service {
     /// Puts a configuration in force.
-    pub fn new(config: Arc<Config>, tenure: Arc<Tenure>) -> Service {
+    pub fn new(config: Arc<Config>, tenure: Arc<Tenure>, spans: Option<Spans>) -> Service {
         let pool = |u: &Arc<crate::modules::upstream::Upstream>| {
             RefCell::new(Pool::new(net::pool::Limits {
                 connections: u.keep_alive.connections,
@@ -132,7 +135,7 @@ impl Service {
             }))
         };
         let names = config.resolvers.iter().map(|_| tokio::sync::OnceCell::new()).collect();
-        Service { pools: config.upstreams.iter().map(pool).collect(), names, config, tenure }
+        Service { pools: config.upstreams.iter().map(pool).collect(), names, config, spans, tenure }
     }
 
     /// Whether connections should end as soon as they are idle.

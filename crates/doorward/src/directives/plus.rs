@@ -3,7 +3,7 @@
 use conf::Arg::{AnyMany, Flag, Many, Number, Optional, Size, Text, Time};
 
 use super::contexts::{EVENTS, HS, HSL, HTTP, IF_IN_LOCATION, LIMIT_EXCEPT, LOCATION, MAIN, SERVER, SL};
-use super::verdict::{AUTH_LATER, NO_ACME, NO_LICENCE, NO_OTEL, NO_PLUS, NO_VIDEO};
+use super::verdict::{AUTH_LATER, NO_ACME, NO_LICENCE, NO_PLUS, NO_VIDEO};
 use super::{Row, free, row};
 
 pub(super) static ROWS: &[Row] = &[
@@ -130,12 +130,4 @@ pub(super) static ROWS: &[Row] = &[
     row("stall_threshold", EVENTS, &[Time], NO_PLUS),
     // ngx_mgmt_module
     free("mgmt", MAIN, &[], NO_LICENCE),
-    // ngx_otel_module
-    free("otel_exporter", HTTP, &[], NO_OTEL),
-    row("otel_service_name", HTTP, &[Text("name")], NO_OTEL),
-    row("otel_resource_attr", HTTP, &[Text("name"), Text("value")], NO_OTEL),
-    row("otel_trace", HSL, &[Text("on | off | $variable")], NO_OTEL),
-    row("otel_trace_context", HSL, &[Text("extract | inject | propagate | ignore")], NO_OTEL),
-    row("otel_span_name", HSL, &[Text("name")], NO_OTEL),
-    row("otel_span_attr", HSL, &[Text("name"), Text("value")], NO_OTEL),
 ];

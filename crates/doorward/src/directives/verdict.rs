@@ -91,6 +91,4 @@ pub(super) const NO_ACME: Verdict = refused(
     "Doorward fetches no certificates",
     "let an ACME client write the files that ssl_certificate names, and reload",
 );
-pub(super) const NO_OTEL: Verdict =
-    refused("Doorward sends no traces", "pass the traceparent field on; nothing needs to be set for that");
 pub(super) const NO_LICENCE: Verdict = refused("there is no licence to report on", "remove the block");

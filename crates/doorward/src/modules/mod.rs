@@ -16,6 +16,7 @@ pub mod headers;
 pub mod limits;
 pub mod map;
 pub mod not_modified;
+pub mod otel;
 pub mod prometheus;
 pub mod proxy;
 pub mod proxy_protocol;
@@ -90,6 +91,7 @@ pub static MODULES: &[&Module] = &[
     &userid::MODULE,
     &addition::MODULE,
     &access_log::MODULE,
+    &otel::MODULE,
 ];
 
 /// Every directive of every module.

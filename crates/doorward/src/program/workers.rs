@@ -21,6 +21,7 @@ use super::sockets::Sockets;
 use crate::config::Config;
 use crate::log::{Level, system_error};
 use crate::modules::cache;
+use crate::modules::otel::Sending;
 use crate::worker::{Counters, Service, Tenure, Worker};
 
 /// What a thread is told.
@@ -189,6 +190,7 @@ fn thread(counters: Arc<Counters>, inbox: UnboundedReceiver<Order>) -> io::Resul
 
 async fn obey(worker: &Rc<Worker>, mut inbox: UnboundedReceiver<Order>) {
     let mut accepting: Vec<JoinHandle<()>> = Vec::new();
+    let mut sending: Vec<Sending> = Vec::new();
     let mut current: Option<Term> = None;
     let mut draining = false;
     loop {
@@ -202,7 +204,10 @@ async fn obey(worker: &Rc<Worker>, mut inbox: UnboundedReceiver<Order>) {
                     tenure: Arc::downgrade(&tenure),
                     shutdown_timeout: config.main.worker_shutdown_timeout,
                 };
-                let service = Rc::new(Service::new(config, tenure));
+                let (spans, sending_spans) = Sending::start(&config).unzip();
+                sending.retain(|task| !task.is_over());
+                sending.extend(sending_spans);
+                let service = Rc::new(Service::new(config, tenure, spans));
                 let new =
                     listening.into_iter().filter_map(|(at, fd)| accept(worker, &service, at, &fd)).collect();
                 for task in std::mem::replace(&mut accepting, new) {
@@ -225,8 +230,11 @@ async fn obey(worker: &Rc<Worker>, mut inbox: UnboundedReceiver<Order>) {
                     old.end(worker);
                 }
             }
-            Some(Order::Stop) | None => return,
+            Some(Order::Stop) | None => break,
         }
+    }
+    for task in sending {
+        task.end().await;
     }
 }
 

@@ -10,6 +10,7 @@ use wire::h1::Method;
 use super::state::{Open, Status};
 use crate::config::Server;
 use crate::exchange::{Captures, Exchange, Visit};
+use crate::modules::otel;
 use crate::plan::{Content, Plan};
 
 /// A request to be made on the cache's behalf: the one that found the old answer, once more.
@@ -63,6 +64,7 @@ impl<'c> Update<'c> {
         {
             body.discard(&mut child).await;
         }
+        otel::end_attempts(&child);
     }
 }
 

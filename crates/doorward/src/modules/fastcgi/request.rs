@@ -6,6 +6,7 @@ use wire::fastcgi::{self, Stream};
 
 use super::FastCgi;
 use crate::exchange::Exchange;
+use crate::modules::otel;
 use crate::plan::Content;
 use crate::variables::Row;
 
@@ -42,7 +43,7 @@ fn split(ex: &Exchange<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
 
 impl FastCgi {
     /// Appends the start of the request and all of its parameters.
-    pub(super) fn append_params(&self, ex: &Exchange<'_>, out: &mut Vec<u8>) {
+    pub(super) fn append_params(&self, ex: &mut Exchange<'_>, out: &mut Vec<u8>) {
         let mut params = Vec::with_capacity(1024);
         let mut set = HashSet::new();
         for param in &self.params {
@@ -50,6 +51,16 @@ impl FastCgi {
             let value = param.value.eval(ex);
             if !(value.is_empty() && param.if_not_empty) {
                 fastcgi::param(&param.name, &value, &mut params);
+            }
+        }
+        if let Some(trace) = otel::carried(ex) {
+            let parent = trace.parent_field(ex);
+            for (name, value) in
+                [(&b"HTTP_TRACEPARENT"[..], &*parent), (b"HTTP_TRACESTATE", trace.state_field())]
+            {
+                if set.insert(name) && !value.is_empty() {
+                    fastcgi::param(name, value, &mut params);
+                }
             }
         }
         if self.values.pass_request_headers {

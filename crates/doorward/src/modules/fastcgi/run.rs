@@ -14,6 +14,7 @@ use crate::body::Body;
 use crate::client::Interrupted;
 use crate::exchange::Exchange;
 use crate::log::{Level, system_error};
+use crate::modules::otel;
 use crate::modules::proxy::{Group, Lease};
 use crate::modules::upstream::{Target, Tried};
 use crate::run::Stop;
@@ -61,9 +62,7 @@ impl FastCgi {
         if ex.is_main() {
             visit.keep_body(ex.plan).await?;
         }
-        let mut head = Vec::new();
-        self.append_params(ex, &mut head);
-        let result = self.ask(ex, &group, &head).await;
+        let result = self.ask(ex, &group).await;
         ex.upstream.in_use(None);
         result
     }
@@ -82,8 +81,9 @@ impl FastCgi {
         Group::named(ex, &target, 80, &self.answers.resolver).await
     }
 
-    async fn ask(&self, ex: &mut Exchange<'_>, group: &Group, head: &[u8]) -> Result<Body, Stop> {
+    async fn ask(&self, ex: &mut Exchange<'_>, group: &Group) -> Result<Body, Stop> {
         let visit = ex.visit;
+        let mut head = Vec::new();
         let upstream = group.upstream(visit.config);
         let mut tried = Tried::new(upstream, ex);
         let mut tries = upstream.tries();
@@ -99,9 +99,14 @@ impl FastCgi {
             let peer = &upstream.peers[choice.index];
             ex.upstream.begin(&peer.name);
             ex.upstream.in_use(Some(format!("fastcgi://{}", peer.name)));
+            if head.is_empty() || otel::carried(ex).is_some() {
+                // Of an attempt its span is told, which is its own.
+                head.clear();
+                self.append_params(ex, &mut head);
+            }
             tries = tries.saturating_sub(1);
             let mut lease = Lease::new(visit.service, group, choice);
-            let failed = match self.attempt(ex, &peer.address, head).await {
+            let failed = match self.attempt(ex, &peer.address, &head).await {
                 Ok(answer) => {
                     let status = answer.head.status;
                     if tries == 0 || !self.may_try_another(ex, Failed::Status(status)) {

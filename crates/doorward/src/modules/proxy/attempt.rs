@@ -89,6 +89,8 @@ enum Unsent {
 pub(super) struct Question<'a> {
     pub upstream: &'a Upstream,
     pub head: Vec<u8>,
+    /// Where the span of an attempt stands in the head.
+    pub span_at: Option<usize>,
     /// What of the kept body goes behind the head.
     pub body: RequestFraming,
     /// Whether the client's body is passed on as it comes.

@@ -9,6 +9,7 @@ use crate::deliver::itoa;
 use crate::exchange::Exchange;
 use crate::field_names::FieldNames;
 use crate::modules::cache::Entry;
+use crate::modules::otel;
 use crate::variables::{Row, Template};
 
 /// The fields of requests: those that the configuration sets, and which of the client's are left out for that.
@@ -145,7 +146,8 @@ impl RequestFraming {
 }
 
 impl Proxy {
-    /// Appends line and fields of the request; `uri` is the path that the destination itself names.
+    /// Appends line and fields of the request; `uri` is the path that the destination itself names. Returns where the span
+    /// of the attempt is to be written, where one is told.
     pub(super) fn append_head(
         &self,
         ex: &Exchange<'_>,
@@ -154,7 +156,7 @@ impl Proxy {
         variable: bool,
         framing: RequestFraming,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Option<usize> {
         let visit = ex.visit;
         match &self.values.method {
             Some(method) => method.append(ex, out),
@@ -193,10 +195,15 @@ impl Proxy {
         if let Some(stored) = ex.cache.condition().filter(|_| to_store) {
             self.append_conditions(stored, out);
         }
+        let trace = otel::carried(ex);
+        let wanted = |name: &[u8]| !self.request.leaves_out(Name::Other, name, false);
+        let span_at = trace.and_then(|trace| trace.append_fields(wanted, out));
         if self.values.pass_request_headers {
             for field in &visit.head.fields {
                 let name = field.name.of(visit.bytes);
-                if self.request.leaves_out(field.id, name, to_store) {
+                if self.request.leaves_out(field.id, name, to_store)
+                    || (trace.is_some() && otel::is_trace_field(name))
+                {
                     continue;
                 }
                 out.extend_from_slice(name);
@@ -206,6 +213,7 @@ impl Proxy {
             }
         }
         out.extend_from_slice(b"\r\n");
+        span_at
     }
 
     /// The first field is `Host`, wherever it is set; HTTP/1.1 knows no request without (RFC 9112, 3.2).

@@ -11,6 +11,7 @@ use super::{Proxy, pass};
 use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::log::Level;
+use crate::modules::otel;
 use crate::modules::upstream::{Tried, Upstream};
 use crate::request_body::Kept;
 use crate::run::Stop;
@@ -42,7 +43,7 @@ impl Proxy {
         if streamed && !visit.client.unread.borrow().is_empty() {
             first_piece(ex, &mut question).await?;
         }
-        let result = self.ask(ex, &fixed.group, &question).await;
+        let result = self.ask(ex, &fixed.group, &mut question).await;
         ex.upstream.in_use(None);
         visit.worker.buffers.put(question.head);
         result
@@ -81,7 +82,7 @@ impl Proxy {
         };
         let mut head = visit.worker.buffers.take(2048);
         let variable = matches!(self.destination, Destination::Variable(_));
-        self.append_head(ex, &fixed.authority, Some(&fixed.uri), variable, framing, &mut head);
+        let span_at = self.append_head(ex, &fixed.authority, Some(&fixed.uri), variable, framing, &mut head);
         let mut body = framing;
         if let Some(set_body) = &set_body {
             head.extend_from_slice(set_body);
@@ -92,10 +93,15 @@ impl Proxy {
         {
             body = RequestFraming::None;
         }
-        Question { upstream, head, body, streamed, is_head: self.is_head(ex) }
+        Question { upstream, head, span_at, body, streamed, is_head: self.is_head(ex) }
     }
 
-    async fn ask(&self, ex: &mut Exchange<'_>, group: &Group, question: &Question<'_>) -> Result<Body, Stop> {
+    async fn ask(
+        &self,
+        ex: &mut Exchange<'_>,
+        group: &Group,
+        question: &mut Question<'_>,
+    ) -> Result<Body, Stop> {
         let visit = ex.visit;
         let upstream = question.upstream;
         let began = net::clock::now();
@@ -121,6 +127,9 @@ impl Proxy {
             };
             let peer = lease.peer();
             ex.upstream.begin(&upstream.peers[peer].name);
+            if let (Some(trace), Some(at)) = (otel::carried(ex), question.span_at) {
+                trace.name_attempt(ex, &mut question.head, at);
+            }
             let (head, parser) = &mut *parsed;
             let failed = match self.attempt(ex, question, peer, head, parser).await {
                 Ok((connection, key, bytes)) => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::deliver::itoa;
 use crate::exchange::Exchange;
+use crate::modules::otel::SpanId;
 use crate::modules::proxy::Fixed;
 use crate::variables::Row;
 
@@ -28,6 +29,8 @@ pub struct Attempt {
     pub bytes_received: u64,
     /// Bytes sent.
     pub bytes_sent: u64,
+    /// Its span, where it is told to the server.
+    pub span: Option<SpanId>,
     /// Whether an internal redirect came before it: the lists then show ` : `.
     pub after_redirect: bool,
 }
@@ -54,6 +57,11 @@ impl Attempts {
             after_redirect,
             ..Attempt::default()
         });
+    }
+
+    /// All of them, in order.
+    pub fn list(&self) -> &[Attempt] {
+        &self.list
     }
 
     /// Whether nothing was tried.

@@ -6,7 +6,7 @@ mod group;
 mod method;
 mod url;
 
-pub use attempts::{Attempts, append_fields, append_seconds};
+pub use attempts::{Attempt, Attempts, append_fields, append_seconds};
 pub use balance::{Choice, Failure, Tried};
 pub use group::{Groups, Upstream};
 pub use url::{Scheme, Target};
