@@ -3,11 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use net::pool::Pooled;
 use net::{Buffers, Listener, Pool, Timers};
 use wire::h1::{RequestHead, RequestParser, ResponseHead, ResponseParser};
 
@@ -19,6 +20,9 @@ use crate::modules::otel::Spans;
 
 /// Passwords of one worker that are hashed at a time.
 const HASHING: usize = 2;
+
+/// How often idle connections are looked at.
+const SWEEP: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How many pieces of memory of each kind a worker keeps for their next use.
 const KEPT: usize = 256;
@@ -39,6 +43,8 @@ pub struct Worker {
     pub answers: RefCell<Vec<Box<(ResponseHead, ResponseParser)>>>,
     /// Turns at hashing passwords, which other threads do meanwhile.
     pub hashing: tokio::sync::Semaphore,
+    /// Pools that hold more than they may, until this turn of the event loop ends.
+    full_pools: RefCell<Vec<(Rc<Service>, usize)>>,
     open: Cell<usize>,
     /// Who waits until no connection is open.
     drained: RefCell<Option<Waker>>,
@@ -70,6 +76,8 @@ pub struct Service {
     pub config: Arc<Config>,
     /// Idle connections to each upstream.
     pub pools: Vec<RefCell<Pool<PoolKey>>>,
+    /// Whether each pool's idle connections are being looked at.
+    sweeping: Vec<Cell<bool>>,
     /// Names found by each `resolver`; made when one is first asked.
     pub names: Vec<tokio::sync::OnceCell<net::Names>>,
     /// Spans on their way to a collector.
@@ -135,7 +143,22 @@ impl Service {
             }))
         };
         let names = config.resolvers.iter().map(|_| tokio::sync::OnceCell::new()).collect();
-        Service { pools: config.upstreams.iter().map(pool).collect(), names, config, spans, tenure }
+        let sweeping = config.upstreams.iter().map(|_| Cell::new(false)).collect();
+        Service { pools: config.upstreams.iter().map(pool).collect(), sweeping, names, config, spans, tenure }
+    }
+
+    /// Keeps a connection to a server of an upstream for its next use.
+    pub fn keep(self: &Rc<Self>, worker: &Worker, upstream: usize, key: PoolKey, connection: Pooled) {
+        let Some(cell) = self.pools.get(upstream) else { return };
+        let mut pool = cell.borrow_mut();
+        let was_over = pool.is_over();
+        pool.put(key, connection);
+        if pool.is_over() && !was_over {
+            worker.full_pools.borrow_mut().push((self.clone(), upstream));
+        }
+        if self.sweeping.get(upstream).is_some_and(|sweeping| !sweeping.replace(true)) {
+            tokio::task::spawn_local(sweep(Rc::downgrade(self), upstream));
+        }
     }
 
     /// Whether connections should end as soon as they are idle.
@@ -154,6 +177,22 @@ impl Service {
     }
 }
 
+/// Closes idle connections whose time is over, or that the server has closed, for as long as there are any.
+async fn sweep(service: Weak<Service>, upstream: usize) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(service) = service.upgrade() else { return };
+        let Some(pool) = service.pools.get(upstream) else { return };
+        pool.borrow_mut().sweep();
+        if pool.borrow().is_empty() {
+            if let Some(sweeping) = service.sweeping.get(upstream) {
+                sweeping.set(false);
+            }
+            return;
+        }
+    }
+}
+
 impl Worker {
     /// A worker for this thread; to be made inside its runtime.
     pub fn new(counters: Arc<Counters>) -> Worker {
@@ -164,11 +203,22 @@ impl Worker {
             heads: RefCell::default(),
             answers: RefCell::default(),
             hashing: tokio::sync::Semaphore::new(HASHING),
+            full_pools: RefCell::default(),
             open: Cell::new(0),
             drained: RefCell::default(),
             date: Cell::new((0, [b' '; 29])),
             log_lines: Default::default(),
             log_files: Default::default(),
+        }
+    }
+
+    /// Does what is left for the end of a turn of the event loop: to be called before it waits.
+    pub fn end_turn(&self) {
+        self.log_lines.flush();
+        for (service, upstream) in self.full_pools.borrow_mut().drain(..) {
+            if let Some(pool) = service.pools.get(upstream) {
+                pool.borrow_mut().trim();
+            }
         }
     }
 

@@ -184,6 +184,24 @@ fn exists(pid: Pid) -> bool {
 }
 
 #[test]
+fn an_idle_connection_to_an_upstream_is_closed_when_its_time_is_over() {
+    let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = upstream.local_addr().unwrap();
+    let gateway = Gateway::start(&format!(
+        "http {{ access_log off; upstream u {{ server {address}; keepalive 2; keepalive_timeout 100ms; }}
+         server {{ listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://u; }} }} }}"
+    ));
+    let mut client = gateway.connect().unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let (mut server, _) = upstream.accept().unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    let mut head = [0; 4096];
+    assert!(server.read(&mut head).unwrap() > 0);
+    server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+    assert_eq!(server.read(&mut head).unwrap(), 0, "nobody asked for it again");
+}
+
+#[test]
 fn reloads_under_load_lose_no_request() {
     const RELOADS: usize = 20;
     let gateway = Arc::new(Gateway::start(&answers("0")));

@@ -9,7 +9,7 @@ use std::hash::Hash;
 /// How many idle connections are kept and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `keepalive`: idle connections over all keys; when one more comes, the one idle for longest is closed.
+    /// `keepalive`: idle connections over all keys; of more, those idle for longest are closed.
     pub connections: usize,
     /// `keepalive_requests`: after so many a connection is not kept.
     pub requests: u64,
@@ -82,7 +82,8 @@ impl<K: Eq + Hash> Pool<K> {
     }
 
     /// Keeps a connection whose last response has been read completely, if the limits allow; otherwise closes it.
-    /// Returns whether it was kept. The caller has counted the request in `requests`.
+    /// Returns whether it was kept. The caller has counted the request in `requests`, and calls [`Pool::trim`] before it
+    /// waits: what many requests of one turn of the event loop give back, those behind them may take again.
     pub fn put(&mut self, key: K, connection: Pooled) -> bool {
         let now = clock::now();
         let limits = &self.limits;
@@ -93,12 +94,21 @@ impl<K: Eq + Hash> Pool<K> {
         {
             return false;
         }
-        if self.count >= limits.connections {
-            self.close_longest_idle();
-        }
         self.idle.entry(key).or_default().push_back(Idle { connection, since: now });
         self.count += 1;
         true
+    }
+
+    /// Whether it holds more connections than it may.
+    pub fn is_over(&self) -> bool {
+        self.count > self.limits.connections
+    }
+
+    /// Closes what it holds beyond its limit.
+    pub fn trim(&mut self) {
+        while self.is_over() {
+            self.close_longest_idle();
+        }
     }
 
     /// Closes what has been idle for too long, or what the peer has closed. To be called every second or so.

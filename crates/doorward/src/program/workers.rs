@@ -161,7 +161,6 @@ impl Drop for End {
 
 /// The life of one thread.
 fn thread(counters: Arc<Counters>, inbox: UnboundedReceiver<Order>) -> io::Result<()> {
-    // Lines of a turn of the event loop are written when it has nothing more to do.
     thread_local! {
         static CURRENT: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
     }
@@ -170,7 +169,7 @@ fn thread(counters: Arc<Counters>, inbox: UnboundedReceiver<Order>) -> io::Resul
         .on_thread_park(|| {
             CURRENT.with_borrow(|worker| {
                 if let Some(worker) = worker {
-                    worker.log_lines.flush();
+                    worker.end_turn();
                 }
             });
         })

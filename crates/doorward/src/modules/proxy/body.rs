@@ -331,7 +331,7 @@ impl UpstreamBody {
             && let Group::Listed(index) = lease.group
             && !lease.service.is_retired()
         {
-            lease.service.pools[index].borrow_mut().put(key, connection);
+            lease.service.keep(ex.visit.worker, index, key, connection);
         }
     }
 
