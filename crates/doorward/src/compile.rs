@@ -12,6 +12,7 @@ use conf::{Contexts, Diagnostic, Node, Table, Tree};
 use crate::config::Config;
 use crate::directives::Verdict;
 use crate::log::Logs;
+use crate::metrics::{Reading, upstream_readings};
 use crate::module::Scope;
 use crate::modules::{self, access_log, auth_request, cache, core, upstream};
 use crate::plan::{Content, Plan};
@@ -61,6 +62,8 @@ pub struct Compiler {
     pub locations_with_upstreams: usize,
     /// Whether the server being finished opens tunnels, and so lets CONNECT in.
     pub allow_connect: bool,
+    /// What there is to read of what the configuration is made of.
+    pub readings: Vec<Reading>,
     /// Whether some location shows metrics, so that it is worth to count.
     pub measures: bool,
     /// The first name of the server being finished, `_` where it has none: the label of its metrics.
@@ -131,6 +134,7 @@ pub fn compile(
         resolvers: Vec::new(),
         locations_with_upstreams: 0,
         allow_connect: false,
+        readings: Vec::new(),
         measures: false,
         server_name: String::new(),
         named: HashMap::new(),
@@ -181,7 +185,10 @@ impl Compiler {
         let mut http = self.http.take().unwrap_or_default();
         http.inherit(main);
         let (servers, listeners) = server::finish(&mut self, &http)?;
-        let upstreams = self.upstreams.finish()?;
+        let metrics = self.measures.then_some(&self.zones.metrics);
+        let upstreams = self.upstreams.finish(metrics)?;
+        self.readings.extend(upstreams.iter().flat_map(upstream_readings));
+        self.readings.extend(self.caches.iter().flat_map(cache::CachePath::readings));
         let variables = self.variables.finish()?;
         let config = Config {
             main: process,
@@ -193,6 +200,8 @@ impl Compiler {
             folders: self.folders,
             resolvers: self.resolvers,
             otel: self.otel,
+            readings: self.readings,
+            measures: self.measures,
             caches: self.caches,
             background_updates: self.background_updates,
             log_failure: self.logs.failure().map(|(path, error)| {

@@ -38,6 +38,10 @@ pub struct Config {
     pub otel: crate::modules::otel::Export,
     /// Caches, with the bounds of each.
     pub caches: Vec<crate::modules::cache::CachePath>,
+    /// What there is to read of what it is made of.
+    pub readings: Vec<crate::metrics::Reading>,
+    /// Whether some location shows metrics.
+    pub measures: bool,
     /// Whether some location has stored answers updated in the background.
     pub background_updates: bool,
     /// The first log file that could not be opened.
@@ -60,6 +64,8 @@ pub struct Server {
     pub plan: Plan,
     /// Named locations.
     pub named: HashMap<Vec<u8>, Plan>,
+    /// What is counted of its requests, where something shows it.
+    pub counts: Option<Box<crate::metrics::ServerCounts>>,
     /// Whether it opens tunnels somewhere (`tunnel_pass`): other servers refuse CONNECT at the door.
     pub allow_connect: bool,
 }

@@ -344,6 +344,7 @@ async fn answer(
         subrequests: Cell::new(0),
         variable_depth: Cell::new(0),
     };
+    let _processing = server.counts.as_ref().map(|counts| counts.begin());
     let mut ex = Exchange::new(&visit, server);
     if let Some(pattern) = pattern {
         let name = visit.host.clone();
@@ -376,6 +377,9 @@ async fn answer(
     }
     access_log::write(&ex);
     otel::end(&ex);
+    if let Some(counts) = &server.counts {
+        counts.ended(&ex);
+    }
     if let Some(mut background) = background {
         service.unless_over(pin!(poll_fn(|cx| background.poll(cx)))).await;
     }

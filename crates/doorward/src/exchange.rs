@@ -186,6 +186,10 @@ impl Captures {
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         otel::give_up(self);
+        if self.visit.config.measures {
+            self.upstream.count(self.visit.config);
+            self.cache.count(self.visit.config);
+        }
         // The largest piece of memory of a request: the head of an upstream's answer was read into it.
         self.visit.worker.buffers.put(std::mem::take(&mut self.response.fields.bytes));
     }

@@ -48,6 +48,7 @@ impl Included {
 
     /// Lets go of what was asked for; what was not, is not any more.
     pub async fn discard(self, ex: &mut Exchange<'_>) {
+        self.upstream.count(ex.visit.config);
         self.body.discard(ex).await;
     }
 }

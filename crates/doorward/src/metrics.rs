@@ -2,12 +2,21 @@
 //! and no client can add one; they go on through reloads, and end with the last configuration that counts in them.
 
 mod histogram;
+pub mod process;
+mod reading;
+mod server;
+mod shown;
 pub mod text;
+mod upstream;
 
-pub use histogram::Histogram;
+pub use histogram::{BOUNDS, Histogram};
+pub use reading::{Kind, Reading};
+pub use server::ServerCounts;
+pub use shown::{Shown, Value, collect};
+pub use upstream::{PeerCounts, readings as upstream_readings};
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// A name for counters that differ in their labels only.
@@ -30,12 +39,65 @@ impl Counter {
     /// One more.
     #[inline]
     pub fn add_one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    /// So many more.
+    #[inline]
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
     }
 
     /// The number so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Default, Debug)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more.
+    #[inline]
+    pub fn up(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    #[inline]
+    pub fn down(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What came of reloads. A worker process has them from its master, which counts them too.
+#[derive(Default, Debug)]
+pub struct Reloads {
+    /// How many put a new configuration in force.
+    pub succeeded: Counter,
+    /// How many changed nothing.
+    pub failed: Counter,
+    last_failed: AtomicBool,
+}
+
+impl Reloads {
+    /// Counts one.
+    pub fn count(&self, success: bool) {
+        let counter = if success { &self.succeeded } else { &self.failed };
+        counter.add_one();
+        self.last_failed.store(!success, Ordering::Relaxed);
+    }
+
+    /// Whether the last one changed nothing.
+    pub fn last_failed(&self) -> bool {
+        self.last_failed.load(Ordering::Relaxed)
     }
 }
 
@@ -63,6 +125,17 @@ impl Statuses {
         let numbers = (100..600).zip(&self.0).map(|(status, counter)| (status, counter.get()));
         numbers.filter(|(_, number)| *number > 0)
     }
+
+    /// How many there were in one class of statuses, 1 to 5.
+    pub fn class(&self, class: u16) -> u64 {
+        let first = usize::from(class.saturating_sub(1)) * 100;
+        self.0.iter().skip(first).take(100).map(Counter::get).sum()
+    }
+
+    /// How many there were in all.
+    pub fn all(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
 }
 
 /// One counter of a family, of whatever kind.
@@ -70,15 +143,18 @@ impl Statuses {
 pub enum Series {
     /// A plain number.
     Counter(Arc<Counter>),
-    /// Numbers by status; `status` is a label more.
-    Statuses(Arc<Statuses>),
+    /// A number that goes up and down.
+    Gauge(Arc<Gauge>),
+    /// Numbers by status, which is a label more, of this name.
+    Statuses(&'static str, Arc<Statuses>),
     /// A distribution of times.
     Histogram(Arc<Histogram>),
 }
 
 enum Known {
     Counter(Weak<Counter>),
-    Statuses(Weak<Statuses>),
+    Gauge(Weak<Gauge>),
+    Statuses(&'static str, Weak<Statuses>),
     Histogram(Weak<Histogram>),
 }
 
@@ -86,7 +162,8 @@ impl Known {
     fn series(&self) -> Option<Series> {
         match self {
             Known::Counter(known) => known.upgrade().map(Series::Counter),
-            Known::Statuses(known) => known.upgrade().map(Series::Statuses),
+            Known::Gauge(known) => known.upgrade().map(Series::Gauge),
+            Known::Statuses(label, known) => known.upgrade().map(|known| Series::Statuses(label, known)),
             Known::Histogram(known) => known.upgrade().map(Series::Histogram),
         }
     }
@@ -114,16 +191,34 @@ impl Metrics {
         )
     }
 
-    /// The same for numbers by status.
-    pub fn statuses(&self, family: &'static Family, labels: Labels) -> Arc<Statuses> {
+    /// The same for a number that goes up and down.
+    pub fn gauge(&self, family: &'static Family, labels: Labels) -> Arc<Gauge> {
         self.known(
             family,
             labels,
             |known| match known {
-                Known::Statuses(known) => known.upgrade(),
+                Known::Gauge(known) => known.upgrade(),
                 _ => None,
             },
-            |made| Known::Statuses(Arc::downgrade(made)),
+            |made| Known::Gauge(Arc::downgrade(made)),
+        )
+    }
+
+    /// The same for numbers by status.
+    pub fn statuses(&self, family: &'static Family, labels: Labels) -> Arc<Statuses> {
+        self.by_status(family, labels, "status")
+    }
+
+    /// The same where the label that names the status is called otherwise.
+    pub fn by_status(&self, family: &'static Family, labels: Labels, label: &'static str) -> Arc<Statuses> {
+        self.known(
+            family,
+            labels,
+            |known| match known {
+                Known::Statuses(_, known) => known.upgrade(),
+                _ => None,
+            },
+            |made| Known::Statuses(label, Arc::downgrade(made)),
         )
     }
 
@@ -201,5 +296,7 @@ mod tests {
             statuses.add_one(status);
         }
         assert_eq!(statuses.seen().collect::<Vec<_>>(), [(100, 1), (401, 2), (599, 1)]);
+        assert_eq!([1, 2, 3, 4, 5].map(|class| statuses.class(class)), [1, 0, 0, 2, 1]);
+        assert_eq!(statuses.all(), 4);
     }
 }

@@ -257,6 +257,8 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
         };
         match verdict {
             Ok(Verdict::Allowed) if plan.core.satisfy_any => {
+                // What another method said against it does not count.
+                ex.visit.auth.borrow_mut().reason = None;
                 for challenge in [wire::Name::WwwAuthenticate, wire::Name::ProxyAuthenticate] {
                     ex.response.fields.hide_known(challenge);
                 }

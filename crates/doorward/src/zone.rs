@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Zones {
     /// What is counted.
     pub metrics: crate::metrics::Metrics,
+    /// What came of reloads.
+    pub reloads: crate::metrics::Reloads,
     by_name: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
 }
 

@@ -4,6 +4,7 @@ use conf::{Diagnostic, Span, Word};
 
 use super::{Compiler, listen};
 use crate::config::{Listener, Server};
+use crate::metrics::ServerCounts;
 use crate::module::Scope;
 use crate::modules::core;
 use crate::plan::Plan;
@@ -62,7 +63,9 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
         let plan = cx.plan_of(&mut node.scope)?;
         let named = std::mem::take(&mut cx.named);
         let allow_connect = std::mem::take(&mut cx.allow_connect);
-        servers.push(Server { name, limits: settings.limits(), core: settings, plan, named, allow_connect });
+        let counts = ServerCounts::of(cx);
+        let limits = settings.limits();
+        servers.push(Server { name, limits, core: settings, plan, named, counts, allow_connect });
     }
     // Which server a request is for is known only when its head was read.
     let allow_connect = servers.iter().any(|server| server.allow_connect);

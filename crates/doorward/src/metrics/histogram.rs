@@ -37,6 +37,19 @@ impl Histogram {
         })
     }
 
+    /// How many times there were.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The average time in milliseconds, 0 where there was none.
+    pub fn average(&self) -> f64 {
+        match self.count() {
+            0 => 0.0,
+            count => self.sum().as_secs_f64() * 1000.0 / count as f64,
+        }
+    }
+
     /// All times together.
     pub fn sum(&self) -> Duration {
         Duration::from_micros(self.microseconds.load(Ordering::Relaxed))

@@ -57,47 +57,46 @@ pub struct Outcome {
     pub answered: Option<(auth_request::Key, Arc<auth_request::Decision>)>,
 }
 
-/// Why a request was refused, or could not be decided: a word for logs and a label for metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// `deny` named its address.
-    Address,
-    /// It came without credentials.
-    NoCredentials,
-    /// Its credentials are wrong.
-    BadCredentials,
-    /// Authentication failed too often before (`auth_limit`).
-    Limited,
-    /// The auth service answered 401.
-    Refused,
-    /// The auth service answered 403.
-    Forbidden,
-    /// The auth service answered with a status that the client gets (`auth_request_pass_status`).
-    Passed,
-    /// The auth service answered with a status that decides nothing.
-    UnexpectedStatus,
-    /// The auth service could not be reached, or its answer was none.
-    Unreachable,
-    /// The auth service did not answer in time.
-    Timeout,
+/// Declares the reasons with their words, so that none is without.
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $word:literal,)+) => {
+        /// Why a request was refused, or could not be decided: a word for logs and a label for metrics.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Reason { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Reason {
+            /// Every reason, each at the place that its number names.
+            pub const ALL: [Reason; [$($word),+].len()] = [$(Reason::$name),+];
+
+            /// The word for it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Reason::$name => $word,)+ }
+            }
+        }
+    };
 }
 
-impl Reason {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::Address => "address",
-            Reason::NoCredentials => "no_credentials",
-            Reason::BadCredentials => "bad_credentials",
-            Reason::Limited => "limited",
-            Reason::Refused => "refused",
-            Reason::Forbidden => "forbidden",
-            Reason::Passed => "passed_status",
-            Reason::UnexpectedStatus => "unexpected_status",
-            Reason::Unreachable => "unreachable",
-            Reason::Timeout => "timeout",
-        }
-    }
+reasons! {
+    /// `deny` named its address.
+    Address = "address",
+    /// It came without credentials.
+    NoCredentials = "no_credentials",
+    /// Its credentials are wrong.
+    BadCredentials = "bad_credentials",
+    /// Authentication failed too often before (`auth_limit`).
+    Limited = "limited",
+    /// The auth service answered 401.
+    Refused = "refused",
+    /// The auth service answered 403.
+    Forbidden = "forbidden",
+    /// The auth service answered with a status that the client gets (`auth_request_pass_status`).
+    Passed = "passed_status",
+    /// The auth service answered with a status that decides nothing.
+    UnexpectedStatus = "unexpected_status",
+    /// The auth service could not be reached, or its answer was none.
+    Unreachable = "unreachable",
+    /// The auth service did not answer in time.
+    Timeout = "timeout",
 }
 
 /// Remembers why the request does not pass, for a method that writes its own line to the error log.

@@ -5,7 +5,8 @@ use wire::h1::Method;
 use crate::body::Body;
 use crate::directives;
 use crate::exchange::Exchange;
-use crate::metrics::text::Page;
+use crate::metrics::text::{self, Format};
+use crate::metrics::{Shown, collect, process};
 use crate::module::{Module, Settings};
 use crate::modules::static_files::set_content_type;
 use crate::plan::Content;
@@ -15,8 +16,9 @@ use crate::run::Stop;
 pub static MODULE: Module = Module {
     name: "doorward_prometheus_module",
     directives: directives! { PrometheusSettings;
-        /// Answers with the server's metrics in Prometheus' text format. Doorward's own directive. Nothing is counted
-        /// in a configuration without it.
+        /// Answers with the server's metrics, in Prometheus' text format or as OpenMetrics, as the request's `Accept`
+        /// wants it. Doorward's own directive. Nothing is counted in a configuration without it.
+        /// docs/metrics.md names them all. Let only those in who may see them.
         "prometheus" in [SERVER LOCATION] () = "" => |c, cx, _| {
             c.on = true;
             cx.measures = true;
@@ -49,13 +51,20 @@ pub fn run(ex: &mut Exchange<'_>) -> Result<Body, Stop> {
     if !matches!(ex.method, Method::Get | Method::Head) {
         return Err(Stop::Status(405));
     }
-    let mut page = Page::default();
-    for (family, members) in ex.visit.config.zones.metrics.families() {
-        page.family(family, &members);
-    }
-    let text = page.into_bytes();
+    let head = ex.visit.head;
+    let accept = head.fields.iter().filter(|field| field.id == wire::Name::Accept);
+    let format = Format::accepted(accept.map(|field| field.value.of(ex.visit.bytes)));
+    let text = text::page(format, &numbers(ex));
     ex.response.status = 200;
     ex.response.content_length = Some(text.len() as u64);
-    set_content_type(ex, b"text/plain; version=0.0.4; charset=utf-8");
+    ex.response.fields.set("Vary", b"Accept");
+    set_content_type(ex, format.content_type());
     Ok(Body::Bytes(text))
+}
+
+/// Every number of this moment.
+pub fn numbers(ex: &Exchange<'_>) -> Vec<Shown> {
+    let config = ex.visit.config;
+    let process = process::readings(ex);
+    collect(&config.zones.metrics, config.readings.iter().chain(&process))
 }

@@ -1,7 +1,5 @@
 //! `ngx_http_stub_status_module`: how many connections and requests there are and were.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use conf::Arg::{Optional, Text};
 use wire::h1::Method;
 
@@ -9,12 +7,12 @@ use crate::body::Body;
 use crate::deliver::itoa;
 use crate::directives;
 use crate::exchange::Exchange;
+use crate::metrics::process::Connections;
 use crate::module::{Module, Settings};
 use crate::modules::static_files::set_content_type;
 use crate::plan::Content;
 use crate::run::Stop;
 use crate::variables::Row;
-use crate::worker::Counters;
 
 /// The module's tables.
 pub static MODULE: Module = Module {
@@ -28,10 +26,10 @@ pub static MODULE: Module = Module {
         };
     },
     variables: &[
-        Row::fresh("connections_active", |ex, out| number(Numbers::of(ex).active, out)),
-        Row::fresh("connections_reading", |ex, out| number(Numbers::of(ex).reading, out)),
-        Row::fresh("connections_writing", |ex, out| number(Numbers::of(ex).writing, out)),
-        Row::fresh("connections_waiting", |ex, out| number(Numbers::of(ex).waiting, out)),
+        Row::fresh("connections_active", |ex, out| number(numbers(ex).active, out)),
+        Row::fresh("connections_reading", |ex, out| number(numbers(ex).reading, out)),
+        Row::fresh("connections_writing", |ex, out| number(numbers(ex).writing, out)),
+        Row::fresh("connections_waiting", |ex, out| number(numbers(ex).waiting, out)),
     ],
     plan: |_, scope, plan| {
         if scope.get_mut::<StatusSettings>().on {
@@ -53,31 +51,8 @@ impl Settings for StatusSettings {
     }
 }
 
-/// The numbers of one moment.
-struct Numbers {
-    accepted: u64,
-    requests: u64,
-    active: u64,
-    reading: u64,
-    writing: u64,
-    waiting: u64,
-}
-
-impl Numbers {
-    fn of(ex: &Exchange<'_>) -> Numbers {
-        let counters: &Counters = &ex.visit.worker.counters;
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (active, reading, writing) =
-            (read(&counters.active), read(&counters.reading), read(&counters.writing));
-        Numbers {
-            accepted: read(&counters.accepted),
-            requests: read(&counters.requests),
-            active,
-            reading,
-            writing,
-            waiting: active.saturating_sub(reading + writing),
-        }
-    }
+fn numbers(ex: &Exchange<'_>) -> Connections {
+    Connections::of(&ex.visit.worker.counters)
 }
 
 /// Answers with the numbers.
@@ -85,7 +60,7 @@ pub fn run(ex: &mut Exchange<'_>) -> Result<Body, Stop> {
     if !matches!(ex.method, Method::Get | Method::Head) {
         return Err(Stop::Status(405));
     }
-    let Numbers { accepted, requests, active, reading, writing, waiting } = Numbers::of(ex);
+    let Connections { accepted, requests, active, reading, writing, waiting } = numbers(ex);
     let text = format!(
         "Active connections: {active} \nserver accepts handled requests\n {accepted} {accepted} {requests} \n\
          Reading: {reading} Writing: {writing} Waiting: {waiting} \n"

@@ -226,7 +226,7 @@ impl TunnelPass {
                 return Err(give_up(ex, 502));
             };
             let peer = &upstream.peers[choice.index];
-            ex.upstream.begin(&peer.name);
+            ex.upstream.begin_at(upstream, choice.index);
             ex.upstream.in_use(Some(peer.name.to_string()));
             tries = tries.saturating_sub(1);
             let mut lease = Lease::new(visit.service, group, choice);

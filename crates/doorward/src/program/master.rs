@@ -303,7 +303,7 @@ impl Master {
         let Some((config, sockets)) =
             load::reload(&self.flags, &record, &self.config, &self.sockets, &self.zones)
         else {
-            return;
+            return self.reload_failed();
         };
         if let Some(worker) = &self.worker {
             let sent = parcel::send_reload(&worker.channel, &config, &record, &sockets);
@@ -315,6 +315,16 @@ impl Master {
         } else {
             self.pending = Some(Pending::new(config, sockets));
             self.put_in_force();
+        }
+    }
+
+    /// Counts a reload that changed nothing, here for worker processes to come, and in the one that serves.
+    fn reload_failed(&mut self) {
+        self.zones.reloads.count(false);
+        if let Some(worker) = &self.worker
+            && let Err(error) = parcel::send_reload_failed(&worker.channel)
+        {
+            self.replace_worker("sendmsg() to", &error);
         }
     }
 
@@ -331,6 +341,7 @@ impl Master {
                 self.log(Level::Emerg, &sentence);
                 self.log(Level::Emerg, "the worker process keeps the old configuration");
                 self.drop_pending();
+                self.reload_failed();
             }
             Verdict::Taken => {
                 // First the sockets that are to be closed: the last to hold one empties its queue.
@@ -363,6 +374,7 @@ impl Master {
         let Some(Pending { config, sockets, .. }) = self.pending.take() else { return };
         sockets::unlink(&self.sockets, &sockets, &config.error_log);
         self.pid_file.move_to(&config.main.pid, &config.error_log);
+        self.zones.reloads.count(true);
         (self.config, self.sockets) = (config, sockets);
         serve::redirect(&self.config);
         self.wanted = true;

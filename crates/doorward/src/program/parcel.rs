@@ -35,6 +35,8 @@ pub enum Message {
     },
     /// Serve new connections with what came of the last [`Message::Reload`].
     Serve,
+    /// A new configuration could not be put in force: it is counted.
+    ReloadFailed,
     /// Write to these files from now on.
     Reopen(Vec<(PathBuf, File)>),
 }
@@ -42,6 +44,7 @@ pub enum Message {
 const RELOAD: u8 = 1;
 const REOPEN: u8 = 2;
 const SERVE: u8 = 3;
+const RELOAD_FAILED: u8 = 4;
 const INET: u8 = 1;
 const UNIX: u8 = 2;
 
@@ -83,6 +86,11 @@ pub fn send_reload(
 /// Sends [`Message::Serve`].
 pub fn send_serve(channel: &UnixStream) -> io::Result<()> {
     handoff::send(channel, &[SERVE], &[])
+}
+
+/// Sends [`Message::ReloadFailed`].
+pub fn send_reload_failed(channel: &UnixStream) -> io::Result<()> {
+    handoff::send(channel, &[RELOAD_FAILED], &[])
 }
 
 /// Sends [`Message::Reopen`].
@@ -130,6 +138,7 @@ fn unpack(parcel: Parcel) -> Option<Message> {
             Some(Message::Reload { read, generation, sockets, logs })
         }
         SERVE => Some(Message::Serve),
+        RELOAD_FAILED => Some(Message::ReloadFailed),
         REOPEN => Some(Message::Reopen(rest.logs(&mut files)?)),
         _ => None,
     }

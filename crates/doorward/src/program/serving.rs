@@ -172,6 +172,7 @@ impl Serving {
                         self.put_in_force(config, &sockets);
                     }
                 }
+                Event::Message(Message::ReloadFailed) => self.zones.reloads.count(false),
                 Event::Message(Message::Reopen(logs)) => self.reopen(&logs),
                 Event::Orphaned => {
                     self.master = None;
@@ -275,14 +276,18 @@ impl Serving {
     fn reload_alone(&mut self) {
         let Some(old) = &self.sockets else { return };
         let reloaded = load::reload(&self.flags, &Record::of_disk(), &self.config, old, &self.zones);
-        if let Some((config, sockets)) = reloaded {
-            sockets::unlink(old, &sockets, &config.error_log);
-            self.put_in_force(config, &sockets);
-            self.sockets = Some(sockets);
+        match reloaded {
+            Some((config, sockets)) => {
+                sockets::unlink(old, &sockets, &config.error_log);
+                self.put_in_force(config, &sockets);
+                self.sockets = Some(sockets);
+            }
+            None => self.zones.reloads.count(false),
         }
     }
 
     fn put_in_force(&mut self, config: Arc<Config>, sockets: &Sockets) {
+        self.zones.reloads.count(true);
         if config.main.worker_rlimit_nofile != self.config.main.worker_rlimit_nofile {
             limit_open_files(&config);
         }

@@ -127,6 +127,11 @@ impl<V> Table<V> {
         self.used
     }
 
+    /// How many entries there are, and how many bytes they take.
+    pub fn usage(&self) -> (usize, usize) {
+        (self.by_key.len(), self.used)
+    }
+
     /// What an entry takes: its key, its node, its place among the keys, and what the allocator keeps beside them.
     fn cost(key: &[u8]) -> usize {
         key.len() + size_of::<Node<V>>() + 64

@@ -6,6 +6,7 @@ mod entry;
 mod fill;
 mod freshness;
 mod keeper;
+mod numbers;
 mod open;
 mod path;
 mod shard;
@@ -194,7 +195,8 @@ pub struct Cache {
 }
 
 enum Zones {
-    One(Arc<Zone>),
+    /// With its place in the configuration.
+    One(usize, Arc<Zone>),
     Variable(Template, Vec<Arc<Zone>>),
 }
 
@@ -209,9 +211,11 @@ impl Cache {
         let zones = match values.cache.take() {
             None => return Ok(None),
             Some(Named::Zone(name, span)) => {
-                let zone = cx.caches.iter().find(|cache| cache.zone.name == name);
+                let mut zones = cx.caches.iter().enumerate();
+                let zone = zones.find(|(_, cache)| cache.zone.name == name);
                 let unknown = || Diagnostic::at(span, format!("\"proxy_cache\" zone \"{name}\" is unknown"));
-                Zones::One(zone.ok_or_else(unknown)?.zone.clone())
+                let (at, cache) = zone.ok_or_else(unknown)?;
+                Zones::One(at, cache.zone.clone())
             }
             Some(Named::Variable(name)) => {
                 Zones::Variable(name, cx.caches.iter().map(|cache| cache.zone.clone()).collect())

@@ -43,7 +43,8 @@ impl Cache {
         if !self.takes(ex.method) {
             return Ok(Opened::Ask);
         }
-        let Some(zone) = self.zone(ex)? else { return Ok(Opened::Ask) };
+        let Some((at, zone)) = self.zone(ex)? else { return Ok(Opened::Ask) };
+        ex.cache.zone = at;
         let mut key = ex.visit.worker.buffers.take(512);
         match &self.values.key {
             Some(template) => template.append(ex, &mut key),
@@ -119,15 +120,16 @@ impl Cache {
         }
     }
 
-    fn zone(&self, ex: &Exchange<'_>) -> Result<Option<&Arc<Zone>>, Stop> {
+    /// The cache with its place in the configuration.
+    fn zone(&self, ex: &Exchange<'_>) -> Result<Option<(usize, &Arc<Zone>)>, Stop> {
         match &self.zones {
-            Zones::One(zone) => Ok(Some(zone)),
+            Zones::One(at, zone) => Ok(Some((*at, zone))),
             Zones::Variable(template, zones) => {
                 let name = template.eval(ex);
                 if name.is_empty() || name == b"off" {
                     return Ok(None);
                 }
-                let zone = zones.iter().find(|zone| zone.name.as_bytes() == name);
+                let zone = zones.iter().enumerate().find(|(_, zone)| zone.name.as_bytes() == name);
                 if zone.is_none() {
                     let name = String::from_utf8_lossy(&name);
                     ex.log(Level::Error, format_args!("cache \"{name}\" not found"));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::entry::Entry;
 use super::update::Updates;
 use super::zone::{Claim, Zone};
+use crate::config::Config;
 use crate::variables::Row;
 
 /// How a cache served a request (`$upstream_cache_status`).
@@ -27,6 +28,17 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every status, each at the place that its number names.
+    pub const ALL: [Status; 7] = [
+        Status::Miss,
+        Status::Bypass,
+        Status::Expired,
+        Status::Stale,
+        Status::Updating,
+        Status::Revalidated,
+        Status::Hit,
+    ];
+
     fn as_str(self) -> &'static str {
         match self {
             Status::Miss => "MISS",
@@ -62,9 +74,22 @@ pub struct State<'c> {
     pub updates: Option<Updates<'c>>,
     /// Whether it fetches an answer that nobody waits for.
     pub background: bool,
+    /// Which cache it was, by its place in the configuration.
+    pub zone: usize,
 }
 
 impl State<'_> {
+    /// Counts how it was served, for metrics.
+    pub fn count(&self, config: &Config) {
+        // A fetch in the background serves nobody.
+        if let Some(status) = self.status
+            && !self.background
+            && let Some(cache) = config.caches.get(self.zone)
+        {
+            cache.zone.served(status);
+        }
+    }
+
     /// Forgets what another location had to do with a cache.
     pub fn leave(&mut self) {
         self.status = None;

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::entry::{Entry, Fingerprint, fingerprint};
 use super::keeper::{Job, Orders};
 use super::shard::{Flight, Shard, Slot};
+use super::state::Status;
+use crate::metrics::Counter;
 
 /// The largest body that is held in memory.
 const LARGEST: usize = 64 << 10;
@@ -31,6 +33,8 @@ pub struct Zone {
     pub inactive: AtomicU64,
     /// Bytes of all files.
     pub file_bytes: AtomicU64,
+    /// How requests were served, by [`Status`].
+    served: [Counter; Status::ALL.len()],
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
     cold: Mutex<Cold>,
@@ -127,6 +131,7 @@ impl Zone {
             size,
             inactive: AtomicU64::new(600_000),
             file_bytes: AtomicU64::new(0),
+            served: Default::default(),
             hasher: RandomState::new(),
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             cold: Mutex::default(),
@@ -378,6 +383,18 @@ impl Zone {
     /// Whether the folder is still being read.
     pub fn is_loading(&self) -> bool {
         self.loading.load(Ordering::Relaxed)
+    }
+
+    /// Counts how a request was served.
+    pub fn served(&self, status: Status) {
+        if let Some(counter) = self.served.get(status as usize) {
+            counter.add_one();
+        }
+    }
+
+    /// How many requests were served like that.
+    pub fn served_as(&self, status: Status) -> u64 {
+        self.served.get(status as usize).map_or(0, Counter::get)
     }
 
     /// How many keys are known.

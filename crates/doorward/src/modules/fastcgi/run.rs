@@ -97,7 +97,7 @@ impl FastCgi {
                 return Err(give_up(ex, 502));
             };
             let peer = &upstream.peers[choice.index];
-            ex.upstream.begin(&peer.name);
+            ex.upstream.begin_at(upstream, choice.index);
             ex.upstream.in_use(Some(format!("fastcgi://{}", peer.name)));
             if head.is_empty() || otel::carried(ex).is_some() {
                 // Of an attempt its span is told, which is its own.

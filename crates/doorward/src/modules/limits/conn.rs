@@ -6,6 +6,7 @@ use conf::Arg::{Choice, Flag, Number, Text};
 use conf::{Diagnostic, Node, once};
 
 use super::held::{Counts, NotHeld};
+use super::numbers::{CONNECTIONS, Outcome, Outcomes, show_usage};
 use super::{LEVELS, Zone, declare};
 use crate::compile::Compiler;
 use crate::directives;
@@ -39,13 +40,14 @@ pub static MODULE: Module = Module {
         }
         None => false,
     })],
-    plan: |_, scope, plan| {
+    plan: |cx, scope, plan| {
         let settings = scope.get_mut::<LimitConnSettings>();
         let mut limits = Vec::new();
         for (name, most, span) in settings.limits.iter().flatten() {
             let zone = settings.zones.iter().find(|zone| zone.name == *name);
             let zone = zone.cloned().ok_or_else(|| super::unknown_zone(name, *span))?;
-            limits.push(Limit { zone, most: *most });
+            let outcomes = Outcomes::of(cx, &CONNECTIONS, name);
+            limits.push(Limit { zone, most: *most, outcomes });
         }
         if !limits.is_empty() {
             plan.preaccess.push(Preaccess::LimitConn(LimitConn {
@@ -87,6 +89,7 @@ fn zone(settings: &mut LimitConnSettings, cx: &mut Compiler, node: &Node) -> Res
     let zones = &settings.zones;
     let bound = |name: &str| zones.iter().find(|zone| zone.name == name).map(|zone| zone.key_text.clone());
     let zone = declare(cx, node, bound, Counts::new, |_| Ok(false))?;
+    show_usage(cx, &zone, Counts::usage);
     settings.zones.push(Arc::new(zone));
     Ok(())
 }
@@ -121,6 +124,7 @@ pub struct LimitConn {
 struct Limit {
     zone: Arc<Zone<Counts>>,
     most: u64,
+    outcomes: Outcomes,
 }
 
 impl LimitConn {
@@ -142,6 +146,7 @@ impl LimitConn {
             match zone.shared.counts.hold(&key, limit.most) {
                 Ok(held) => {
                     mark("PASSED");
+                    limit.outcomes.count(Outcome::Passed);
                     visit.held.borrow_mut().push(held);
                 }
                 Err(why) => {
@@ -151,6 +156,8 @@ impl LimitConn {
                         ex.log(self.level, format_args!("limiting connections{dry} by zone \"{name}\""));
                     }
                     visit.held.borrow_mut().clear();
+                    let outcome = if self.dry_run { Outcome::RejectedDryRun } else { Outcome::Rejected };
+                    limit.outcomes.count(outcome);
                     mark(if self.dry_run { "REJECTED_DRY_RUN" } else { "REJECTED" });
                     return if self.dry_run { Ok(()) } else { Err(Stop::Status(self.status)) };
                 }

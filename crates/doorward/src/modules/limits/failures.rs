@@ -7,6 +7,7 @@ use std::sync::Arc;
 use conf::Arg::{Choice, Flag, Optional, Text};
 use conf::{Diagnostic, Node, once};
 
+use super::numbers::{show_bans, show_usage};
 use super::rate::{self, Answer, MILLI, Milli};
 use super::{LEVELS, Zone, declare, unknown_zone, without_zone};
 use crate::compile::Compiler;
@@ -115,6 +116,8 @@ fn zone(settings: &mut AuthLimitSettings, cx: &mut Compiler, node: &Node) -> Res
         rate = given;
         Ok(true)
     })?;
+    show_usage(cx, &zone, Failures::usage);
+    show_bans(cx, &zone, Failures::banned_keys);
     settings.zones.push(Arc::new(FailureZone { zone, rate }));
     Ok(())
 }

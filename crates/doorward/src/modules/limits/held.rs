@@ -47,6 +47,11 @@ impl Counts {
         })
     }
 
+    /// How many keys there are, and how many bytes they take.
+    pub fn usage(&self) -> (usize, usize) {
+        super::rate::usage_of(&self.shards)
+    }
+
     fn with<T>(&self, key: &[u8], f: impl FnOnce(&mut Table<u64>) -> T) -> T {
         let at = self.hasher.hash_one(key) as usize % self.shards.len();
         f(&mut self.shards[at].lock().unwrap_or_else(PoisonError::into_inner))

@@ -3,6 +3,7 @@
 mod conn;
 mod failures;
 mod held;
+mod numbers;
 pub mod rate;
 mod req;
 

@@ -75,10 +75,21 @@ impl Buckets {
         }
     }
 
+    /// How many keys there are, and how many bytes they take.
+    pub fn usage(&self) -> (usize, usize) {
+        usage_of(&self.shards)
+    }
+
     fn with<T>(&self, key: &[u8], f: impl FnOnce(&mut Table<Bucket>) -> T) -> T {
         let at = self.hasher.hash_one(key) as usize % self.shards.len();
         f(&mut self.shards[at].lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// The sum over the parts of a zone.
+pub fn usage_of<V>(shards: &[Mutex<Table<V>>]) -> (usize, usize) {
+    let usages = shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).usage());
+    usages.fold((0, 0), |(keys, bytes), (more_keys, more_bytes)| (keys + more_keys, bytes + more_bytes))
 }
 
 /// The first occurrence of a key: it is the rate's own, no excess.

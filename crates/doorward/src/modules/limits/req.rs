@@ -5,6 +5,7 @@ use std::sync::Arc;
 use conf::Arg::{Choice, Flag, Number, Optional, Text};
 use conf::{Diagnostic, Node, once};
 
+use super::numbers::{Outcome, Outcomes, REQUESTS, show_usage};
 use super::rate::{self, Answer, Buckets, MILLI, Milli};
 use super::{LEVELS, Zone, declare, without_zone};
 use crate::client::Interrupted;
@@ -40,13 +41,14 @@ pub static MODULE: Module = Module {
         }
         None => false,
     })],
-    plan: |_, scope, plan| {
+    plan: |cx, scope, plan| {
         let settings = scope.get_mut::<LimitReqSettings>();
         let mut limits = Vec::new();
         for limit in settings.limits.iter().flatten() {
             let zone = settings.zones.iter().find(|zone| zone.zone.name == limit.zone);
             let zone = zone.cloned().ok_or_else(|| super::unknown_zone(&limit.zone, limit.span))?;
-            limits.push(Limit { zone, burst: limit.burst, delay: limit.delay });
+            let outcomes = Outcomes::of(cx, &REQUESTS, &limit.zone);
+            limits.push(Limit { zone, burst: limit.burst, delay: limit.delay, outcomes });
         }
         if !limits.is_empty() {
             let level = settings.level.unwrap_or(Level::Error);
@@ -114,6 +116,7 @@ fn zone(settings: &mut LimitReqSettings, cx: &mut Compiler, node: &Node) -> Resu
         rate = given;
         Ok(true)
     })?;
+    show_usage(cx, &zone, Buckets::usage);
     settings.zones.push(Arc::new(RateZone { zone, rate }));
     Ok(())
 }
@@ -157,6 +160,7 @@ struct Limit {
     burst: u64,
     /// How far before it has to wait.
     delay: u64,
+    outcomes: Outcomes,
 }
 
 impl LimitReq {
@@ -178,23 +182,33 @@ impl LimitReq {
             return Ok(());
         }
         let dry = if self.dry_run { ", dry run" } else { "" };
-        let (delay, excess, zone) = match count(&keys, net::clock::now()) {
+        let (delay, excess, decisive) = match count(&keys, net::clock::now()) {
             Ok(delay) => delay,
-            Err((excess, zone)) => {
-                let excess = Milli(excess);
+            Err((excess, limit)) => {
+                let (excess, zone) = (Milli(excess), limit.zone_name());
                 ex.log(
                     self.level,
                     format_args!("limiting requests{dry}, excess: {excess} by zone \"{zone}\""),
                 );
-                mark(if self.dry_run { "REJECTED_DRY_RUN" } else { "REJECTED" });
+                let (word, outcome) = match self.dry_run {
+                    true => ("REJECTED_DRY_RUN", Outcome::RejectedDryRun),
+                    false => ("REJECTED", Outcome::Rejected),
+                };
+                mark(word);
+                limit.outcomes.count(outcome);
                 return if self.dry_run { Ok(()) } else { Err(Stop::Status(self.status)) };
             }
         };
-        if delay == 0 {
+        let delayed = if self.dry_run { Outcome::DelayedDryRun } else { Outcome::Delayed };
+        for (limit, _) in &keys {
+            let decides = decisive.is_some_and(|decisive| std::ptr::eq(decisive, *limit));
+            limit.outcomes.count(if decides { delayed } else { Outcome::Passed });
+        }
+        let Some(decisive) = decisive else {
             mark("PASSED");
             return Ok(());
-        }
-        let excess = Milli(excess);
+        };
+        let (excess, zone) = (Milli(excess), decisive.zone_name());
         ex.log(self.delay_level, format_args!("delaying request{dry}, excess: {excess}, by zone \"{zone}\""));
         if self.dry_run {
             mark("DELAYED_DRY_RUN");
@@ -211,19 +225,22 @@ impl LimitReq {
     }
 }
 
-/// Counts a request in every zone if it fits into all of them: the longest delay in milliseconds with its excess and
-/// zone, or the excess and the zone that it does not fit into.
-fn count<'l>(keys: &[(&'l Limit, Vec<u8>)], now: u64) -> Result<(u64, u64, &'l str), (u64, &'l str)> {
-    let mut longest = (0, 0, "");
+/// The longest delay in milliseconds, its excess, and the limit that it comes from where there is one.
+type Longest<'l> = (u64, u64, Option<&'l Limit>);
+
+/// Counts a request in every zone if it fits into all of them: the longest delay, or the excess and the limit that it
+/// does not fit into.
+fn count<'l>(keys: &[(&'l Limit, Vec<u8>)], now: u64) -> Result<Longest<'l>, (u64, &'l Limit)> {
+    let mut longest = (0, 0, None);
     let Some(((last, last_key), before)) = keys.split_last() else { return Ok(longest) };
     for (limit, key) in before {
         let zone = &limit.zone;
         if let Answer::Over(excess) = zone.zone.shared.counts.look(key, zone.rate, limit.burst, now) {
-            return Err((excess, &zone.zone.name));
+            return Err((excess, limit));
         }
     }
     match last.zone.zone.shared.counts.take(last_key, last.zone.rate, last.burst, now) {
-        Answer::Over(excess) => return Err((excess, &last.zone.zone.name)),
+        Answer::Over(excess) => return Err((excess, last)),
         Answer::Fits(excess) => last.longer(excess, &mut longest),
     }
     for (limit, key) in before {
@@ -234,10 +251,14 @@ fn count<'l>(keys: &[(&'l Limit, Vec<u8>)], now: u64) -> Result<(u64, u64, &'l s
 }
 
 impl Limit {
-    fn longer<'l>(&'l self, excess: u64, longest: &mut (u64, u64, &'l str)) {
+    fn zone_name(&self) -> &str {
+        &self.zone.zone.name
+    }
+
+    fn longer<'l>(&'l self, excess: u64, longest: &mut Longest<'l>) {
         let delay = excess.saturating_sub(self.delay).saturating_mul(1000) / self.zone.rate.max(1);
         if delay > longest.0 {
-            *longest = (delay, excess, &self.zone.zone.name);
+            *longest = (delay, excess, Some(self));
         }
     }
 }

@@ -32,6 +32,9 @@ pub struct Lease {
 impl Lease {
     /// Remembers what was chosen.
     pub fn new(service: &Rc<Service>, group: &Group, choice: Choice) -> Lease {
+        if let Some(counts) = &group.upstream(&service.config).peers[choice.index].counts {
+            counts.begin();
+        }
         Lease { service: service.clone(), group: group.clone(), choice, failure: Failure::None }
     }
 
@@ -49,6 +52,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let upstream = self.group.upstream(&self.service.config);
+        if let Some(counts) = &upstream.peers[self.choice.index].counts {
+            counts.end(self.failure == Failure::Failed);
+        }
         upstream.release(self.choice, self.failure, net::clock::now());
     }
 }

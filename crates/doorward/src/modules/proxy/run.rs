@@ -126,7 +126,7 @@ impl Proxy {
                 }
             };
             let peer = lease.peer();
-            ex.upstream.begin(&upstream.peers[peer].name);
+            ex.upstream.begin_at(upstream, peer);
             if let (Some(trace), Some(at)) = (otel::carried(ex), question.span_at) {
                 trace.name_attempt(ex, &mut question.head, at);
             }

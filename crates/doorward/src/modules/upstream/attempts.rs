@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::group::Upstream;
+use crate::config::Config;
 use crate::deliver::itoa;
 use crate::exchange::Exchange;
 use crate::modules::otel::SpanId;
@@ -33,6 +35,8 @@ pub struct Attempt {
     pub span: Option<SpanId>,
     /// Whether an internal redirect came before it: the lists then show ` : `.
     pub after_redirect: bool,
+    /// Its group and its place in it, where it is counted.
+    server: Option<(usize, usize)>,
 }
 
 /// All attempts, in order.
@@ -62,6 +66,27 @@ impl Attempts {
     /// All of them, in order.
     pub fn list(&self) -> &[Attempt] {
         &self.list
+    }
+
+    /// Begins an attempt at a server of a group.
+    pub fn begin_at(&mut self, upstream: &Upstream, index: usize) {
+        let peer = &upstream.peers[index];
+        self.begin(&peer.name);
+        if let (Some(_), Some(attempt)) = (&peer.counts, self.current()) {
+            attempt.server = Some((upstream.index, index));
+        }
+    }
+
+    /// Counts what the attempts came to, for metrics.
+    pub fn count(&self, config: &Config) {
+        for attempt in &self.list {
+            if let Some((group, index)) = attempt.server
+                && let Some(peer) = config.upstreams.get(group).and_then(|group| group.peers.get(index))
+                && let Some(counts) = &peer.counts
+            {
+                counts.count(attempt);
+            }
+        }
     }
 
     /// Whether nothing was tried.

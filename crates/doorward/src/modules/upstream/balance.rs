@@ -154,6 +154,11 @@ impl Upstream {
         match failure {
             Failure::Failed => {
                 known.fails += 1;
+                if known.fails == peer.max_fails
+                    && let Some(counts) = &peer.counts
+                {
+                    counts.unavailable();
+                }
                 known.accessed = now;
                 known.checked = now;
                 if let Some(share) = peer.weight.checked_div(peer.max_fails) {
@@ -164,6 +169,13 @@ impl Upstream {
             Failure::None if known.accessed < known.checked => known.fails = 0,
             Failure::None => {}
         }
+    }
+
+    /// What a server is, as a number of nginx-prometheus-exporter: 1 up, 3 down, 4 unavailable.
+    pub fn state_of(&self, index: usize, now: u64) -> f64 {
+        let Some(peer) = self.peers.get(index).filter(|peer| !peer.down) else { return 3.0 };
+        let unavailable = !self.single() && self.lock().is_punished(peer, index, now);
+        if unavailable { 4.0 } else { 1.0 }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -211,11 +223,17 @@ impl State {
     /// Whether a server can be asked: it is up, was not asked by this request, and has room.
     pub(super) fn can_take(&self, peers: &[Peer], index: usize, tried: &Tried, now: u64) -> bool {
         let (peer, known) = (&peers[index], &self.peers[index]);
-        let punished = peer.max_fails > 0
-            && known.fails >= peer.max_fails
-            && now.saturating_sub(known.checked) <= peer.fail_timeout;
+        let punished = self.is_punished(peer, index, now);
         let full = peer.max_conns > 0 && known.connections >= peer.max_conns;
         !(tried.has(index) || peer.down || punished || full)
+    }
+
+    /// Whether a server is left alone for its failures.
+    fn is_punished(&self, peer: &Peer, index: usize, now: u64) -> bool {
+        let known = &self.peers[index];
+        peer.max_fails > 0
+            && known.fails >= peer.max_fails
+            && now.saturating_sub(known.checked) <= peer.fail_timeout
     }
 
     /// Takes a server for a request.

@@ -12,6 +12,7 @@ use super::method::{Method, Ring};
 use super::url::{Scheme, Target};
 use crate::compile::Compiler;
 use crate::directives;
+use crate::metrics::{Metrics, PeerCounts};
 use crate::module::{Directive, Scope, Settings};
 use crate::variables::Template;
 
@@ -52,6 +53,8 @@ pub struct Peer {
     pub max_conns: u32,
     /// Never asked.
     pub down: bool,
+    /// What is counted of it, where something shows it.
+    pub counts: Option<Arc<PeerCounts>>,
 }
 
 /// How connections to a group are kept.
@@ -279,14 +282,15 @@ impl Groups {
         self.groups.get(group).is_some_and(|group| group.block.is_some())
     }
 
-    /// Looks up every server and makes the groups.
-    pub fn finish(self) -> Result<Vec<Arc<Upstream>>, Diagnostic> {
-        self.groups.into_iter().enumerate().map(|(index, group)| group.finish(index).map(Arc::new)).collect()
+    /// Looks up every server and makes the groups; their servers are counted in `metrics`.
+    pub fn finish(self, metrics: Option<&Metrics>) -> Result<Vec<Arc<Upstream>>, Diagnostic> {
+        let groups = self.groups.into_iter().enumerate();
+        groups.map(|(index, group)| group.finish(index, metrics).map(Arc::new)).collect()
     }
 }
 
 impl Group {
-    fn finish(self, index: usize) -> Result<Upstream, Diagnostic> {
+    fn finish(self, index: usize, metrics: Option<&Metrics>) -> Result<Upstream, Diagnostic> {
         let mut peers = Vec::new();
         let mut backups = Vec::new();
         let mut line = None;
@@ -335,6 +339,11 @@ impl Group {
         };
         let first_backup = peers.len();
         peers.extend(backups);
+        if let Some(metrics) = metrics {
+            for peer in &mut peers {
+                peer.counts = Some(Arc::new(PeerCounts::new(metrics, &self.name, &peer.name)));
+            }
+        }
         let state = Mutex::new(State::new(&peers));
         Ok(Upstream {
             name: self.name.into(),
@@ -360,6 +369,7 @@ impl Upstream {
             fail_timeout: 10_000,
             max_conns: 0,
             down: false,
+            counts: None,
         };
         let peers: Vec<Peer> = addresses.into_iter().map(peer).collect();
         let keep_alive = KeepAlive { connections: 0, local: true, requests: 0, time: 0, timeout: 0 };
@@ -381,6 +391,7 @@ impl ServerLine {
             fail_timeout: self.fail_timeout,
             max_conns: self.max_conns,
             down: self.down,
+            counts: None,
         }
     }
 }

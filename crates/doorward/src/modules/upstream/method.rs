@@ -308,6 +308,7 @@ mod tests {
             fail_timeout: 10_000,
             max_conns: 0,
             down: false,
+            counts: None,
         };
         let few = [peer(81), peer(83)];
         let more = [peer(81), peer(83), peer(82)];

@@ -20,6 +20,18 @@ impl Failures {
         Failures { rates: Buckets::new(size - bans), bans: Mutex::new(Table::new(bans)) }
     }
 
+    /// How many keys there are, and how many bytes they take; a key that is banned too is two.
+    pub fn usage(&self) -> (usize, usize) {
+        let (keys, bytes) = self.rates.usage();
+        let (banned, more) = self.bans.lock().unwrap_or_else(PoisonError::into_inner).usage();
+        (keys + banned, bytes + more)
+    }
+
+    /// How many keys are banned, with those whose time is over and that have not come back since.
+    pub fn banned_keys(&self) -> usize {
+        self.bans.lock().unwrap_or_else(PoisonError::into_inner).usage().0
+    }
+
     /// Bans a key; the least recently seen of those banned goes where there is no room.
     pub fn ban(&self, key: &[u8], until: u64) {
         let mut bans = self.bans.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,9 @@
+//! What can be seen of a running gateway: its metrics, Prometheus that reads them, and its status page.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may assume; what is not a #[test] function itself is one part of it"
+)]
+
+mod gateway;
+mod page;
