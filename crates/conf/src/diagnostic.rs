@@ -13,6 +13,8 @@ pub enum Severity {
     Error,
     /// nginx's `[warn]`: it is taken all the same.
     Warning,
+    /// Worth knowing, and no reason to change anything.
+    Note,
 }
 
 /// One thing to say about a configuration.
@@ -45,6 +47,12 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..self }
     }
 
+    /// The same as a note.
+    #[must_use]
+    pub fn note(self) -> Self {
+        Self { severity: Severity::Note, ..self }
+    }
+
     /// The same with what to do about it.
     #[must_use]
     pub fn instead(self, remedy: impl Into<String>) -> Self {
@@ -64,6 +72,7 @@ impl Diagnostic {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
+            Severity::Note => Level::NOTE,
         };
         let excerpt = self.span.map(|span| Excerpt::of(span, sources));
         let mut group = Group::with_title(level.primary_title(printable(self.message.as_bytes())));

@@ -100,6 +100,28 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Passes over a block in another language (Lua), up to its last `}`: what stands there in quotes or behind `--` is text.
+    pub(crate) fn skip_foreign_block(&mut self) {
+        let mut depth = 1_usize;
+        let mut quote = None;
+        while depth > 0
+            && let Some(&byte) = self.bytes.get(self.pos)
+        {
+            self.pos += 1;
+            self.line += u32::from(byte == b'\n' && !self.command_line);
+            match (quote, byte) {
+                (Some(_), b'\\') => self.pos += 1,
+                (Some(open), byte) if byte == open => quote = None,
+                (Some(_), _) => {}
+                (None, b'"' | b'\'') => quote = Some(byte),
+                (None, b'-') if self.bytes.get(self.pos) == Some(&b'-') => quote = Some(b'\n'),
+                (None, b'{') => depth += 1,
+                (None, b'}') => depth -= 1,
+                (None, _) => {}
+            }
+        }
+    }
+
     fn comment(&mut self) -> Result<(), Diagnostic> {
         while let Some(byte) = self.next()? {
             if byte == b'\n' {

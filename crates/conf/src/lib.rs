@@ -18,4 +18,4 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use directive::{Arg, Contexts, Directive, Shape, Table, closest};
 pub use source::{Disk, Files, SourceFile, Sources, Span};
 pub use template::Piece;
-pub use tree::{Node, Tree, Word, load, load_with_globals, parse_text};
+pub use tree::{Node, Tree, Word, load, load_leniently, load_with_globals, parse_text};

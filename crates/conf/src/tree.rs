@@ -89,6 +89,17 @@ pub fn load_with_globals(
     loader.finish(nodes)
 }
 
+/// Reads a configuration as far as it can be read: what is missing or wrong is said, and reading goes on behind it. A
+/// pattern of `include` that matches nothing is said, too.
+pub fn load_leniently(path: &Path, files: &mut dyn Files) -> (Tree, Vec<Diagnostic>) {
+    let mut loader = Loader::new(files, path.parent().unwrap_or(Path::new("")));
+    loader.faults = Some(Vec::new());
+    let nodes = loader.open(path, None);
+    let mut faults = loader.faults.take().unwrap_or_default();
+    let nodes = nodes.map_err(|fault| faults.push(fault)).unwrap_or_default();
+    (Tree { nodes, sources: loader.sources }, faults)
+}
+
 /// Reads a text as if it were the file `name`; there is nothing to include.
 ///
 /// # Errors
@@ -109,6 +120,10 @@ struct Loader<'f> {
     includes: usize,
     bytes: usize,
     words: usize,
+    /// What was wrong so far, where reading goes on all the same.
+    faults: Option<Vec<Diagnostic>>,
+    /// Whether the file being read makes no sense from here on.
+    is_broken: bool,
 }
 
 impl<'f> Loader<'f> {
@@ -123,6 +138,8 @@ impl<'f> Loader<'f> {
             includes: 0,
             bytes: 0,
             words: 0,
+            faults: None,
+            is_broken: false,
         }
     }
 
@@ -172,7 +189,10 @@ impl<'f> Loader<'f> {
             return Err(Diagnostic { span: from, ..Diagnostic::nowhere(message) });
         }
         self.reading.push(index);
+        let (is_broken, depth) = (std::mem::take(&mut self.is_broken), self.blocks.len());
         let nodes = self.directives(&mut Lexer::of_file(&bytes, index), false);
+        self.is_broken = is_broken;
+        self.blocks.truncate(depth);
         self.reading.pop();
         nodes.map(|(nodes, _)| nodes)
     }
@@ -181,11 +201,26 @@ impl<'f> Loader<'f> {
     fn directives(&mut self, lexer: &mut Lexer<'_>, in_block: bool) -> Result<(Vec<Node>, Span), Diagnostic> {
         let mut nodes = Vec::new();
         loop {
-            match lexer.statement()? {
+            let statement = match lexer.statement() {
+                Err(fault) => {
+                    let span = fault.span;
+                    self.forgive(fault)?;
+                    let rest =
+                        Diagnostic::nowhere("what follows in this file is not looked at until that is right");
+                    self.forgive(Diagnostic { span, ..rest.note() })?;
+                    self.is_broken = true;
+                    return Ok((nodes, Span::default()));
+                }
+                Ok(statement) => statement,
+            };
+            match statement {
                 Statement::Simple(words, end) => {
                     let Some(node) = self.node(words, end)? else { continue };
                     if is_include(&node) {
-                        nodes.extend(self.include(&node)?);
+                        match self.include(&node) {
+                            Ok(included) => nodes.extend(included),
+                            Err(fault) => self.forgive(fault)?,
+                        }
                     } else {
                         nodes.push(node);
                     }
@@ -200,22 +235,46 @@ impl<'f> Loader<'f> {
                         let message = format!("blocks are nested more than {BLOCK_DEPTH} deep");
                         return Err(Diagnostic::at(node.span, message));
                     }
+                    if self.faults.is_some() && node.name.text.ends_with(b"_by_lua_block") {
+                        lexer.skip_foreign_block();
+                        node.block = Some(Vec::new());
+                        nodes.push(node);
+                        continue;
+                    }
                     self.blocks.push((node.name.lossy().into_owned(), node.name.span));
                     let (block, end) = self.directives(lexer, true)?;
                     self.blocks.pop();
                     node.block = Some(block);
                     node.end = end;
                     nodes.push(node);
+                    if self.is_broken {
+                        return Ok((nodes, end));
+                    }
                 }
                 Statement::Close(brace) if in_block => return Ok((nodes, brace)),
                 Statement::Close(brace) => {
-                    return Err(Diagnostic::at(brace, "unexpected \"}\"")
-                        .instead("no block is open here: remove it, or look for a \"}\" too many above"));
+                    let fault = Diagnostic::at(brace, "unexpected \"}\"")
+                        .instead("no block is open here: remove it, or look for a \"}\" too many above");
+                    self.forgive(fault)?;
                 }
-                Statement::End(end) if in_block => return Err(self.not_closed(end)),
+                Statement::End(end) if in_block => {
+                    let fault = self.not_closed(end);
+                    self.forgive(fault)?;
+                    self.is_broken = true;
+                    return Ok((nodes, end));
+                }
                 Statement::End(end) => return Ok((nodes, end)),
             }
         }
+    }
+
+    /// Notes what is wrong where reading goes on, and otherwise ends it.
+    fn forgive(&mut self, fault: Diagnostic) -> Result<(), Diagnostic> {
+        match &mut self.faults {
+            Some(faults) => faults.push(fault),
+            None => return Err(fault),
+        }
+        Ok(())
     }
 
     fn not_closed(&self, end: Span) -> Diagnostic {
@@ -251,9 +310,17 @@ impl<'f> Loader<'f> {
         let found = self.files.glob(&path).map_err(|error| {
             Diagnostic::at(word.span, format!("glob() \"{}\" failed{}", path.display(), reason(&error)))
         })?;
+        if let (Some(faults), true) = (&mut self.faults, found.is_empty()) {
+            let message = format!("no file matches \"{}\"", path.display());
+            let remedy = "if there are such files where the configuration is from, look at it there, or bring them along";
+            faults.push(Diagnostic::at(word.span, message).warning().instead(remedy));
+        }
         let mut nodes = Vec::new();
         for path in found {
-            nodes.extend(self.open(&path, from)?);
+            match self.open(&path, from) {
+                Ok(included) => nodes.extend(included),
+                Err(fault) => self.forgive(fault)?,
+            }
         }
         Ok(nodes)
     }
@@ -273,7 +340,12 @@ fn not_opened(path: &Path, error: &io::Error, from: Option<Span>) -> Diagnostic 
     // A folder can be opened; it is reading it that fails.
     let call = if error.kind() == io::ErrorKind::IsADirectory { "pread()" } else { "open()" };
     let message = format!("{call} \"{}\" failed{}", path.display(), reason(error));
-    Diagnostic { span: from, ..Diagnostic::nowhere(message) }
+    match from {
+        Some(include) => Diagnostic::at(include, message).instead(
+            "correct the path, which counts from the folder of the main file, or put the file there",
+        ),
+        None => Diagnostic::nowhere(message),
+    }
 }
 
 /// ` (2: No such file or directory)`, as nginx appends it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use conf::{Node, Tree, load, load_with_globals, parse_text};
+use conf::{Node, Tree, load, load_leniently, load_with_globals, parse_text};
 use proptest::prelude::*;
 
 /// Every statement as `name|arg|arg;` or `name|arg{...}`.
@@ -144,6 +144,42 @@ fn hostile_files_are_errors_not_crashes() {
     assert!(diagnostic.message.starts_with("the configuration has more than"), "{diagnostic}");
 }
 
+/// What is read leniently of some files, and what is said about them.
+fn lenient(files: &[(&str, &str)]) -> (String, Vec<String>) {
+    let mut map: BTreeMap<_, _> =
+        files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec())).collect();
+    let (tree, faults) = load_leniently(Path::new("/main"), &mut map);
+    (shape(&tree.nodes), faults.iter().map(|fault| fault.plain(&tree.sources)).collect())
+}
+
+#[test]
+fn lenient_reading_goes_on_behind_what_is_missing() {
+    let main = "a; include gone; b { include x*; include part; }\n} c;";
+    let (read, faults) = lenient(&[("/main", main), ("/part", "d; e {\n f; \"g"), ("/other", "")]);
+    assert_eq!(read, "a;b{d;e{f;}}c;");
+    assert_eq!(
+        faults,
+        [
+            "open() \"/gone\" failed (2: No such file or directory) in /main:1",
+            "no file matches \"/x*\" in /main:1",
+            "unexpected end of file, expecting \";\" or \"}\" in /part:2",
+            "what follows in this file is not looked at until that is right in /part:2",
+            "unexpected \"}\" in /main:2",
+        ]
+    );
+    let (read, faults) = lenient(&[("/main", "a { b;\n c {")]);
+    assert_eq!(read, "a{b;c{}}");
+    assert_eq!(faults, ["unexpected end of file, expecting \"}\" in /main:2"]);
+}
+
+#[test]
+fn lenient_reading_passes_over_blocks_of_lua() {
+    let lua = "a; content_by_lua_block {\n if x then y = { z = \"}\" } end -- it's }\n }\nb; }";
+    let (read, faults) = lenient(&[("/main", lua)]);
+    assert_eq!(read, "a;content_by_lua_block{}b;");
+    assert_eq!(faults, ["unexpected \"}\" in /main:4"]);
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -161,6 +197,10 @@ proptest! {
 fn whatever(bytes: &[u8]) {
     let mut files =
         BTreeMap::from([(PathBuf::from("a"), bytes.to_vec()), (PathBuf::from("b"), b"x;".to_vec())]);
+    let (tree, faults) = load_leniently(Path::new("a"), &mut files);
+    for fault in faults {
+        drop((fault.plain(&tree.sources), fault.rich(&tree.sources)));
+    }
     for globals in [b"".as_slice(), bytes] {
         match load_with_globals(globals, Path::new("a"), &mut files) {
             Ok(tree) => {

@@ -1,5 +1,6 @@
 //! From the tree of a configuration file to the `Config` that serves: every directive applied, then every plan made.
 
+mod faults;
 mod listen;
 mod server;
 
@@ -10,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use conf::{Contexts, Diagnostic, Node, Table, Tree};
 
 use crate::config::Config;
-use crate::directives::Verdict;
+use crate::directives::{Verdict, third_party};
 use crate::log::Logs;
 use crate::metrics::{Reading, upstream_readings};
 use crate::module::Scope;
@@ -20,6 +21,7 @@ use crate::product::Place;
 use crate::variables::Registry;
 use crate::zone::Zones;
 
+pub use faults::look;
 pub use server::{LocationKind, LocationNode, ServerNode};
 
 /// What directives leave behind while the file is read, beside the settings of their own block.
@@ -70,6 +72,8 @@ pub struct Compiler {
     pub server_name: String,
     /// Named locations of the server being finished.
     pub named: HashMap<Vec<u8>, Plan>,
+    /// What was wrong so far, where the configuration is only looked at and the rest of it shall be, too.
+    faults: Option<Vec<Diagnostic>>,
 }
 
 /// The folders that relative paths start from.
@@ -114,54 +118,68 @@ pub fn compile(
     zones: Arc<Zones>,
     logs: Logs,
 ) -> Result<(Config, Vec<Diagnostic>), Diagnostic> {
-    let mut compiler = Compiler {
-        variables: Registry::default(),
-        paths,
-        logs,
-        zones,
-        upstreams: upstream::Groups::default(),
-        servers: Vec::new(),
-        warnings: Vec::new(),
-        context: Contexts::MAIN,
-        has_events: false,
-        http: None,
-        formats: Default::default(),
-        folders: Vec::new(),
-        otel: Default::default(),
-        caches: Vec::new(),
-        decisions: HashMap::new(),
-        background_updates: false,
-        resolvers: Vec::new(),
-        locations_with_upstreams: 0,
-        allow_connect: false,
-        readings: Vec::new(),
-        measures: false,
-        server_name: String::new(),
-        named: HashMap::new(),
-    };
+    let mut compiler = Compiler::new(paths, zones, logs);
     let mut main = Scope::default();
     compiler.block(&tree.nodes, Contexts::MAIN, &mut main)?;
     if !compiler.has_events {
-        let error = Diagnostic::nowhere("no \"events\" section in configuration");
-        return Err(error.instead("write `events {}`"));
+        return Err(no_events());
     }
     compiler.warnings.extend(crate::warnings::find(tree));
     compiler.finish(&mut main)
 }
 
+fn no_events() -> Diagnostic {
+    Diagnostic::nowhere("no \"events\" section in configuration").instead("write `events {}`")
+}
+
 impl Compiler {
+    fn new(paths: Paths, zones: Arc<Zones>, logs: Logs) -> Compiler {
+        Compiler {
+            variables: Registry::default(),
+            paths,
+            logs,
+            zones,
+            upstreams: upstream::Groups::default(),
+            servers: Vec::new(),
+            warnings: Vec::new(),
+            context: Contexts::MAIN,
+            has_events: false,
+            http: None,
+            formats: Default::default(),
+            folders: Vec::new(),
+            otel: Default::default(),
+            caches: Vec::new(),
+            decisions: HashMap::new(),
+            background_updates: false,
+            resolvers: Vec::new(),
+            locations_with_upstreams: 0,
+            allow_connect: false,
+            readings: Vec::new(),
+            measures: false,
+            server_name: String::new(),
+            named: HashMap::new(),
+            faults: None,
+        }
+    }
+
     /// Applies the directives of a block to its scope.
     pub fn block(&mut self, nodes: &[Node], context: Contexts, scope: &mut Scope) -> Result<(), Diagnostic> {
         let outer = std::mem::replace(&mut self.context, context);
-        let result = nodes.iter().try_for_each(|node| self.directive(node, scope));
+        let result = nodes
+            .iter()
+            .try_for_each(|node| self.directive(node, scope).or_else(|fault| self.note(node, fault)));
         self.context = outer;
         result
     }
 
     fn directive(&mut self, node: &Node, scope: &mut Scope) -> Result<(), Diagnostic> {
-        match DIRECTIVES.find(node, self.context)?.set {
+        let row = DIRECTIVES.find(node, self.context).map_err(|fault| third_party::explain(node, fault))?;
+        match row.set {
             Verdict::Built(set) => set(scope, self, node),
-            verdict => verdict.complaint(node).map_or(Ok(()), Err),
+            verdict => {
+                self.remark(node, verdict);
+                verdict.complaint(node).map_or(Ok(()), Err)
+            }
         }
     }
 
@@ -229,7 +247,8 @@ impl Compiler {
         let core = core::settle(scope, self)?;
         let mut plan = Plan::new(core);
         for module in modules::MODULES {
-            (module.plan)(self, scope, &mut plan)?;
+            let joined = (module.plan)(self, scope, &mut plan);
+            self.forgive(joined)?;
         }
         plan.core.auto_redirect =
             matches!(plan.content, Content::Proxy(_) | Content::FastCgi(_)) && plan.core.name.ends_with(b"/");

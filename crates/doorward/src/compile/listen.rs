@@ -66,8 +66,10 @@ impl Listens {
             return self.add(server, &names, listen, None);
         }
         for spec in specs.drain(..) {
-            let listen = read(&spec, cx)?;
-            self.add(server, &names, listen, Some(&spec))?;
+            let listen = read(&spec, cx);
+            let Some(listen) = cx.forgive(listen)? else { continue };
+            let added = self.add(server, &names, listen, Some(&spec));
+            cx.forgive(added)?;
         }
         Ok(())
     }

@@ -52,7 +52,8 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
     for mut node in std::mem::take(&mut cx.servers) {
         node.scope.inherit(http);
         let settings = node.scope.get_mut::<core::ServerSettings>().settle();
-        listens.add_server(servers.len(), &mut node.scope, cx)?;
+        let added = listens.add_server(servers.len(), &mut node.scope, cx);
+        cx.forgive(added)?;
         // `.example.com` shows itself without its dot.
         let name = settings.names.first().map(|n| n.text.strip_prefix(b".").unwrap_or(&n.text).to_vec());
         let name = name.unwrap_or_default();
@@ -60,7 +61,8 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
             b"" => "_".to_owned(),
             name => String::from_utf8_lossy(name).into_owned(),
         };
-        let plan = cx.plan_of(&mut node.scope)?;
+        let plan = cx.plan_of(&mut node.scope);
+        let Some(plan) = cx.forgive(plan)? else { continue };
         let named = std::mem::take(&mut cx.named);
         let allow_connect = std::mem::take(&mut cx.allow_connect);
         let counts = ServerCounts::of(cx);
@@ -84,15 +86,18 @@ pub fn finish_locations(
 ) -> Result<(), Diagnostic> {
     for node in nodes {
         let word = Word { text: node.name.clone(), span: node.span, quoted: false };
-        let inner = cx.plan(node.scope, outer)?;
+        let inner = cx.plan(node.scope, outer);
+        let Some(inner) = cx.forgive(inner)? else { continue };
         match node.kind {
             LocationKind::Exact => plan.locations.add_exact(&node.name, inner),
             LocationKind::Prefix => plan.locations.add_prefix(&node.name, false, inner),
             LocationKind::FinalPrefix => plan.locations.add_prefix(&node.name, true, inner),
             LocationKind::Regex | LocationKind::CaselessRegex => {
                 let caseless = node.kind == LocationKind::CaselessRegex;
-                let pattern = Pattern::compile(&node.name, caseless, &word, &mut cx.variables)?;
-                plan.locations.add_regex(pattern, inner);
+                let pattern = Pattern::compile(&node.name, caseless, &word, &mut cx.variables);
+                if let Some(pattern) = cx.forgive(pattern)? {
+                    plan.locations.add_regex(pattern, inner);
+                }
             }
             LocationKind::Named => {
                 cx.named.insert(node.name, inner);

@@ -17,6 +17,7 @@ mod http_upstream;
 mod http_uwsgi;
 mod http_variables;
 mod plus;
+pub(crate) mod third_party;
 mod verdict;
 
 use conf::{Arg, Contexts, Diagnostic, Directive, Node, Shape};

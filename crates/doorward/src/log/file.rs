@@ -74,6 +74,8 @@ pub struct Logs {
     failures: Vec<(PathBuf, std::io::Error)>,
     default_error_log: Option<PathBuf>,
     stderr: Option<Arc<LogFile>>,
+    /// Whether files are only named: nothing is going to be logged.
+    unopened: bool,
 }
 
 impl Logs {
@@ -82,13 +84,23 @@ impl Logs {
         Logs { known, default_error_log: Some(default_error_log), ..Logs::default() }
     }
 
+    /// Log files that stay closed, of a configuration that is only looked at.
+    pub fn unopened() -> Logs {
+        Logs { unopened: true, ..Logs::default() }
+    }
+
     /// The file at `path`, opened when this is its first mention. A failure is kept for [`Logs::failure`].
     pub fn open(&mut self, path: &Path) -> Arc<LogFile> {
         if let Some(file) = self.files.get(path) {
             return file.clone();
         }
         let file = self.known.get(path).cloned().unwrap_or_else(|| {
-            let opened = open(path).map_err(|error| self.failures.push((path.to_owned(), error))).ok();
+            let opened = (!self.unopened)
+                .then(|| open(path))
+                .transpose()
+                .map_err(|error| self.failures.push((path.to_owned(), error)))
+                .ok()
+                .flatten();
             Arc::new(LogFile { path: Some(path.to_owned()), file: RwLock::new(opened) })
         });
         self.files.insert(path.to_owned(), file.clone());

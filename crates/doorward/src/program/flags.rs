@@ -44,6 +44,13 @@ pub enum Action {
     Help,
     /// `help DIRECTIVE`; `None` for all of them.
     Explain(Option<String>),
+    /// `lint [FILE] [--json]`.
+    Lint {
+        /// The configuration, where it is not the one of `-c`.
+        file: Option<PathBuf>,
+        /// Whether each line of the output is JSON.
+        json: bool,
+    },
     /// `-v`.
     Version,
     /// `-V`.
@@ -131,6 +138,7 @@ impl Flags {
                     };
                     flags.action = Action::Explain(name);
                 }
+                Value(word) if word == "lint" => flags.action = lint(&mut parser)?,
                 other => return Err(other.unexpected()),
             }
         }
@@ -167,6 +175,18 @@ impl Flags {
     }
 }
 
+fn lint(parser: &mut lexopt::Parser) -> Result<Action, lexopt::Error> {
+    let (mut file, mut json) = (None, false);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("json") => json = true,
+            Value(path) if file.is_none() => file = Some(path.into()),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Action::Lint { file, json })
+}
+
 fn bytes(text: OsString) -> Vec<u8> {
     use std::os::unix::ffi::OsStringExt;
     text.into_vec()
@@ -190,7 +210,8 @@ pub fn print_help() {
          \x20 -e filename   : set error log file (default: {}; with -p: {})\n\
          \x20 -c filename   : set configuration file (default: nginx.conf; with -p: conf/nginx.conf)\n\
          \x20 -g directives : set global directives out of configuration file\n\n\
-         doorward help DIRECTIVE explains a directive; doorward help --all explains them all",
+         doorward help DIRECTIVE explains a directive; doorward help --all explains them all\n\
+         doorward lint [FILE] [--json] says all there is to say about a configuration, also one of another machine",
         product::VERSION,
         product::PREFIX,
         product::ERROR_LOG.packaged,

@@ -116,6 +116,7 @@ fn show(diagnostic: &Diagnostic, sources: &Sources, log: &ErrorLog) {
     let level = match diagnostic.severity {
         Severity::Error => Level::Emerg,
         Severity::Warning => Level::Warn,
+        Severity::Note => Level::Notice,
     };
     let sentence = diagnostic.plain(sources);
     if !log.is_stderr() {

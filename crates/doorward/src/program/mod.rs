@@ -2,6 +2,7 @@
 
 mod flags;
 mod folders;
+mod lint;
 mod load;
 mod master;
 mod parcel;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
     };
     match flags.action.clone() {
         Action::Explain(name) => return reference::show(name.as_deref()),
+        Action::Lint { file, json } => return lint::run(&flags, file, json),
         Action::Help => flags::print_help(),
         Action::Version => flags::print_version(),
         Action::Configuration => flags::print_build(),

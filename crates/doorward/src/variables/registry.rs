@@ -24,6 +24,18 @@ struct Entry {
     first_use: Option<Span>,
 }
 
+impl Entry {
+    fn is_unknown(&self) -> Diagnostic {
+        let error = complaint(self.first_use, format!("unknown \"{}\" variable", self.name));
+        match conf::closest(&self.name, modules::variables().map(|row| row.name)) {
+            Some(near) => error.instead(format!("did you mean ${near}?")),
+            None => {
+                error.instead("no directive here gives it a value (set, map, geo ...), and no module has it")
+            }
+        }
+    }
+}
+
 impl Registry {
     /// The number of a variable that is read, defined before or after.
     pub fn named(&mut self, name: &str, span: Option<Span>) -> Index {
@@ -78,6 +90,12 @@ impl Registry {
         self.slots - 1
     }
 
+    /// The complaints about every variable that neither a directive nor a module defines.
+    pub fn unknown(&self) -> Vec<Diagnostic> {
+        let undefined = |entry: &&Entry| entry.source.is_none() && row(&entry.name).is_none();
+        self.entries.iter().filter(undefined).map(Entry::is_unknown).collect()
+    }
+
     /// Finds the module of every variable that no directive defined, and ends the registry.
     pub fn finish(mut self) -> Result<Variables, Diagnostic> {
         let mut sources = Vec::with_capacity(self.entries.len());
@@ -93,15 +111,7 @@ impl Registry {
                     Some((Row { read: Read::Family(get), .. }, suffix)) => {
                         Source::Family(*get, suffix.as_bytes().into())
                     }
-                    None => {
-                        let what = format!("unknown \"{}\" variable", entry.name);
-                        let known = modules::variables().map(|r| r.name);
-                        let mut error = complaint(entry.first_use, what);
-                        if let Some(near) = conf::closest(&entry.name, known) {
-                            error = error.instead(format!("did you mean ${near}?"));
-                        }
-                        return Err(error);
-                    }
+                    None => return Err(entry.is_unknown()),
                 },
             };
             sources.push(source);

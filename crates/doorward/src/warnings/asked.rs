@@ -29,6 +29,10 @@ fn leads_elsewhere(site: &Site<'_>, question: &Question<'_>, found: &mut Found) 
         let remedy = "ask `auth_request /auth;`, and let `location = /auth { internal; proxy_pass ...; }` pass the question on";
         return found.add(directive.span, sentence, remedy);
     }
+    // The location that is meant may stand in another part.
+    if site.is_part() {
+        return;
+    }
     let remedy = format!("write `location = {path} {{ internal; proxy_pass ...; }}` in this server");
     let Some(location) = question.answers else {
         let sentence = format!(

@@ -107,6 +107,11 @@ impl<'t> Site<'t> {
         }
     }
 
+    /// Whether only a part of a server is known: the block around it was not written.
+    pub fn is_part(&self) -> bool {
+        self.blocks.iter().any(|block| block.kind == Kind::Server && block.span == Span::default())
+    }
+
     /// Every location.
     pub fn locations(&self) -> impl Iterator<Item = usize> {
         (0..self.blocks.len()).filter(|at| matches!(self.blocks[*at].kind, Kind::Location(..)))

@@ -82,7 +82,8 @@ fn escape_default(value: &[u8], out: &mut Vec<u8>) {
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-pub(super) fn escape_json(value: &[u8], out: &mut Vec<u8>) {
+/// Appends a text as it stands between the quotes of a JSON string.
+pub fn escape_json(value: &[u8], out: &mut Vec<u8>) {
     for &byte in value {
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),

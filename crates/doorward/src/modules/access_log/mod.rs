@@ -24,6 +24,7 @@ use json::Json;
 use lines::Pack;
 use opened::Keeping;
 
+pub use format::escape_json;
 pub use lines::Lines;
 pub use opened::Opened;
 

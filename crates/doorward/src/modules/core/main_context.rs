@@ -100,7 +100,8 @@ fn user(settings: &mut MainSettings, cx: &mut Compiler, node: &Node) -> Result<(
         return Ok(());
     }
     if find_user(&name).is_err() {
-        return Err(Diagnostic::at(node.span, format!("getpwnam(\"{name}\") failed")));
+        return Err(Diagnostic::at(node.span, format!("getpwnam(\"{name}\") failed"))
+            .instead("name a user that this machine has, or add this one"));
     }
     let group = group.unwrap_or(name);
     find_group(&group)

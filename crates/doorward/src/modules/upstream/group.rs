@@ -282,6 +282,11 @@ impl Groups {
         self.groups.get(group).is_some_and(|group| group.block.is_some())
     }
 
+    /// All that keeps the groups from being made, where [`Groups::finish`] would stop at the first.
+    pub fn faults(&mut self) -> Vec<Diagnostic> {
+        self.groups.iter_mut().flat_map(Group::faults).collect()
+    }
+
     /// Looks up every server and makes the groups; their servers are counted in `metrics`.
     pub fn finish(self, metrics: Option<&Metrics>) -> Result<Vec<Arc<Upstream>>, Diagnostic> {
         let groups = self.groups.into_iter().enumerate();
@@ -290,6 +295,19 @@ impl Groups {
 }
 
 impl Group {
+    fn faults(&mut self) -> Vec<Diagnostic> {
+        match (&mut self.block, &self.implied) {
+            (Some(scope), _) => {
+                let servers = &scope.get_mut::<Block>().servers;
+                servers.iter().filter_map(|line| look_up(&line.target, 80, line.span).err()).collect()
+            }
+            (None, Some((target, scheme))) => {
+                look_up(target, scheme.port(), self.span).err().into_iter().collect()
+            }
+            (None, None) => Vec::new(),
+        }
+    }
+
     fn finish(self, index: usize, metrics: Option<&Metrics>) -> Result<Upstream, Diagnostic> {
         let mut peers = Vec::new();
         let mut backups = Vec::new();
