@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use conf::Node;
 
-use super::Found;
 use super::site::Site;
 use super::values::{Definitions, variables};
+use super::{Found, is_done};
 
 pub fn check(site: &Site<'_>, definitions: &Definitions, found: &mut Found) {
     let told = told_by_auth(site, definitions);
@@ -29,10 +29,15 @@ pub fn check(site: &Site<'_>, definitions: &Definitions, found: &mut Found) {
                  {place} sets it: anyone can claim to be anybody",
                 site.name(location)
             );
-            let remedy = format!(
-                "write `auth_identity_headers {shown};` in the http block, which removes it everywhere first; or here \
-                 `proxy_set_header {shown} \"\";`, beside a copy of the proxy_set_header lines that are inherited now"
+            let here = format!(
+                "write `proxy_set_header {shown} \"\";` here, beside a copy of the proxy_set_header lines that are inherited now"
             );
+            let remedy = match is_done("auth_identity_headers") {
+                true => format!(
+                    "write `auth_identity_headers {shown};` in the http block, which removes it everywhere first; or {here}"
+                ),
+                false => here,
+            };
             found.add(pass.span, sentence, remedy);
         }
     }

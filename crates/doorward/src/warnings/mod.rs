@@ -16,6 +16,8 @@ use conf::{Diagnostic, Span, Tree};
 use site::Site;
 use values::Definitions;
 
+use crate::modules;
+
 /// The checks, in the order of the page that lists them.
 const CHECKS: &[fn(&Site<'_>, &Definitions, &mut Found)] =
     &[order::check, asked::check, identity::check, cached::check, refusals::check];
@@ -30,6 +32,11 @@ pub fn find(tree: &Tree) -> Vec<Diagnostic> {
     }
     found.warnings.sort_by_key(|warning| warning.span.map(|span| (span.file, span.start)));
     found.warnings
+}
+
+/// Whether Doorward does a directive, so that a remedy may name it.
+fn is_done(name: &str) -> bool {
+    modules::directives().any(|row| row.name == name)
 }
 
 /// What was found.

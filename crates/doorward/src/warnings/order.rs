@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 use conf::Node;
 
-use super::Found;
 use super::site::{Kind, Site};
 use super::values::{Definitions, name, variables};
+use super::{Found, is_done};
 use crate::compile::LocationKind;
 
 /// Directives of the access phase; those of a row take each other's place.
@@ -154,10 +154,14 @@ fn rules(
 ) {
     for node in nodes {
         let (values, remedy) = match &*node.name.text {
+            b"if" if is_done("auth_require") => (
+                &*node.args,
+                "let the auth service refuse; or decide with `auth_require $value error=403;`, which runs after \
+                 auth_request, and a value that a map makes of the variable",
+            ),
             b"if" => (
                 &*node.args,
-                "decide with `auth_require $value error=403;`, which runs after auth_request, with a value that a map \
-                 makes of the variable; or let the auth service refuse",
+                "let the auth service refuse: ask it at another path or with another query for this location",
             ),
             b"set" => (
                 node.args.get(1..).unwrap_or_default(),
