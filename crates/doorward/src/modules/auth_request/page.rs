@@ -32,7 +32,7 @@ impl Page {
     /// The page of a 401 or 403, where its body is passed.
     pub(super) fn of_refusal(child: &Exchange<'_>, body: Option<Vec<u8>>) -> Option<Page> {
         let body = body.filter(|body| !body.is_empty())?;
-        let fields = fields(child, |id, name| is_of_body(id, name));
+        let fields = fields(child, is_of_body);
         Some(Page { status: child.response.status, fields, body: Some(body) })
     }
 

@@ -251,7 +251,7 @@ impl Known {
         }
         !self.immaterial.contains(id, field)
             && !is_immaterial(field)
-            && !(id == Name::Cookie && !self.without.cookies.is_empty())
+            && (id != Name::Cookie || self.without.cookies.is_empty())
     }
 }
 
