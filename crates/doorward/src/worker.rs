@@ -170,9 +170,12 @@ impl Service {
     ///
     /// It is borrowed, since a future that is moved into another one is stored twice.
     pub fn unless_over<F: Future>(&self, mut future: Pin<&mut F>) -> impl Future<Output = Option<F::Output>> {
-        poll_fn(move |cx| match future.as_mut().poll(cx) {
-            Poll::Pending if self.tenure.over.load(Ordering::Relaxed) => Poll::Ready(None),
-            polled => polled.map(Some),
+        poll_fn(move |cx| {
+            let _turn = net::clock::Turn::begin();
+            match future.as_mut().poll(cx) {
+                Poll::Pending if self.tenure.over.load(Ordering::Relaxed) => Poll::Ready(None),
+                polled => polled.map(Some),
+            }
         })
     }
 }

@@ -1,13 +1,49 @@
 //! The coarse clocks: cheap enough to be read at every wait, behind by at most one tick of the kernel (1 to 10 ms).
 
+use std::cell::Cell;
+
 use nix::time::{ClockId, clock_getres, clock_gettime};
 
 /// Milliseconds of a clock that never goes back, since some moment before the process started.
 pub type Millis = u64;
 
-/// The moment now, for measuring and for deadlines.
+thread_local! {
+    /// The moment at which this thread's [`Turn`] began; 0 outside of one.
+    static TURN: Cell<Millis> = const { Cell::new(0) };
+}
+
+/// The moment now, for measuring and for deadlines. Within a [`Turn`] it is the moment at which that began.
 pub fn now() -> Millis {
-    read(ClockId::CLOCK_MONOTONIC_COARSE)
+    match TURN.get() {
+        0 => read(ClockId::CLOCK_MONOTONIC_COARSE),
+        began => began,
+    }
+}
+
+/// One poll of a task that does not block: as long as it lasts, the clock stands still on its thread and costs nothing.
+#[derive(Debug)]
+pub struct Turn {
+    /// Whether it is part of another one, which ends later.
+    inner: bool,
+}
+
+impl Turn {
+    /// Begins a turn, or a part of the one that this thread is in.
+    pub fn begin() -> Turn {
+        let inner = TURN.get() != 0;
+        if !inner {
+            TURN.set(read(ClockId::CLOCK_MONOTONIC_COARSE));
+        }
+        Turn { inner }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.inner {
+            TURN.set(0);
+        }
+    }
 }
 
 /// The time of day: seconds since 1970 (UTC) and milliseconds of the second.
@@ -57,6 +93,17 @@ fn read(clock: ClockId) -> u64 {
 mod tests {
     use super::*;
     use std::time::{Duration, Instant, SystemTime};
+
+    #[test]
+    fn the_clock_stands_still_for_a_turn() {
+        let turn = Turn::begin();
+        let began = now();
+        std::thread::sleep(Duration::from_millis(2 * tick() + 1));
+        drop(Turn::begin());
+        assert_eq!(now(), began);
+        drop(turn);
+        assert!(now() > began);
+    }
 
     #[test]
     fn coarse_clocks_follow_the_fine_ones() {
