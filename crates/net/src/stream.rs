@@ -7,15 +7,16 @@ use nix::errno::Errno;
 use nix::sys::sendfile::sendfile64;
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::{SockRef, TcpKeepalive};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::task::coop::poll_proceed;
 
 /// An open connection. As small as tokio's own: an idle one holds no buffer.
 #[derive(Debug)]
@@ -104,11 +105,39 @@ impl Stream {
         if max == 0 {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidInput, "a read of no bytes")));
         }
+        loop {
+            let turn = ready!(poll_proceed(cx));
+            match self.try_read(buf, max) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drop(turn);
+                    ready!(self.poll_read_ready(cx))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => {
+                    turn.made_progress();
+                    return Poll::Ready(result);
+                }
+            }
+        }
+    }
+
+    /// Reads what there is, as far as the event loop knows of any.
+    fn try_read(&self, buf: &mut Vec<u8>, max: usize) -> io::Result<usize> {
         if buf.len() == buf.capacity() {
             buf.reserve(max);
         }
-        let mut spare = buf.limit(max);
-        either!(self, socket => pin!(socket.read_buf(&mut spare)).poll(cx))
+        let room = max.min(buf.capacity() - buf.len());
+        let read = either!(self, socket => socket.try_read_buf(&mut buf.limit(max)))?;
+        if read > 0 && read < room {
+            self.not_ready(Interest::READABLE);
+        }
+        Ok(read)
+    }
+
+    /// Lets the event loop know that the socket has nothing more to give, or takes nothing more.
+    fn not_ready(&self, direction: Interest) {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _ = either!(self, socket => socket.try_io(direction, nothing));
     }
 
     /// As [`Stream::poll_read`].
@@ -140,16 +169,9 @@ impl Stream {
     }
 
     /// Whether nothing has come since the last read: no data and no end. No system call unless the last read filled its
-    /// buffer to the brim. Takes the place of the waker of a pending read, so it is for connections nobody reads from.
+    /// buffer to the brim.
     pub fn is_idle(&self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        // Unconstrained: a task that has used up its turn would see every connection as idle.
-        let ready = pin!(tokio::task::unconstrained(self.read_ready()));
-        match ready.poll(&mut cx) {
-            Poll::Pending => true,
-            Poll::Ready(Err(_)) => false,
-            Poll::Ready(Ok(())) => self.peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
-        }
+        self.peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Whether the peer has closed or reset the connection, with no data left to read. One system call.
@@ -170,7 +192,23 @@ impl Stream {
 
     /// Writes what the socket takes of `bytes`: how much.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        either!(self, socket => Pin::new(socket).poll_write(cx, bytes))
+        loop {
+            let turn = ready!(poll_proceed(cx));
+            match either!(&*self, socket => socket.try_write(bytes)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drop(turn);
+                    ready!(self.poll_write_ready(cx))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => {
+                    if result.as_ref().is_ok_and(|written| *written > 0 && *written < bytes.len()) {
+                        self.not_ready(Interest::WRITABLE);
+                    }
+                    turn.made_progress();
+                    return Poll::Ready(result);
+                }
+            }
+        }
     }
 
     /// Writes what the socket takes of all `slices` in one call: how much.
