@@ -1,18 +1,29 @@
 //! Points in time as nginx's logs write them, in the machine's time zone.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
+thread_local! {
+    /// The last second that an error log showed, and how.
+    static SHOWN: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+}
+
 /// `2026/11/24 15:04:05`, as the error log starts its lines.
 pub fn error_log(unix: u64, out: &mut String) {
-    let t = net::clock::local(unix);
-    let _ = write!(
-        out,
-        "{:04}/{:02}/{:02} {:02}:{:02}:{:02}",
-        t.year, t.month, t.day, t.hour, t.minute, t.second
-    );
+    SHOWN.with_borrow_mut(|(second, shown)| {
+        if *second != unix || shown.is_empty() {
+            let t = net::clock::local(unix);
+            *second = unix;
+            *shown = format!(
+                "{:04}/{:02}/{:02} {:02}:{:02}:{:02}",
+                t.year, t.month, t.day, t.hour, t.minute, t.second
+            );
+        }
+        out.push_str(shown);
+    });
 }
 
 /// `Nov  4 15:04:05`, as syslog wants it (RFC 3164, 4.1.2).

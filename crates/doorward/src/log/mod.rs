@@ -125,35 +125,47 @@ impl ErrorLog {
     /// Writes a message that belongs to no connection.
     pub fn write(&self, level: Level, message: fmt::Arguments<'_>) {
         if self.wants(level) {
-            self.put(level, None, message, "");
+            self.put(level, None, message, |_| {});
         }
     }
 
     /// Writes a message that belongs to a connection: `client` is `, client: 127.0.0.1, server: ...`.
+    #[cold]
     pub fn write_on(&self, level: Level, connection: u64, message: fmt::Arguments<'_>, client: &str) {
         if self.wants(level) {
-            self.put(level, Some(connection), message, client);
+            self.put(level, Some(connection), message, |line| line.push_str(client));
         }
     }
 
     /// Writes a message of a request, with what nginx says of it: client, server, request, upstream, host.
+    #[cold]
     pub fn write_for(&self, level: Level, message: fmt::Arguments<'_>, ex: &Exchange<'_>) {
         if self.wants(level) {
-            self.put(level, Some(ex.visit.client.number), message, &context(ex));
+            self.put(level, Some(ex.visit.client.number), message, |line| append_context(ex, line));
         }
     }
 
-    fn put(&self, level: Level, connection: Option<u64>, message: fmt::Arguments<'_>, context: &str) {
-        let mut line = String::with_capacity(256);
+    /// Who guesses passwords makes a line each time, so one is put together in place.
+    fn put(
+        &self,
+        level: Level,
+        connection: Option<u64>,
+        message: fmt::Arguments<'_>,
+        append_context: impl FnOnce(&mut String),
+    ) {
+        let mut line = String::with_capacity(512);
         let (seconds, _) = net::clock::wall();
         crate::time::error_log(seconds, &mut line);
         let _ = write!(line, " [{}] {}#{}: ", level.name(), std::process::id(), net::thread_id());
         if let Some(number) = connection {
             let _ = write!(line, "*{number} ");
         }
-        let _ = write!(line, "{message}{context}");
+        let _ = line.write_fmt(message);
+        append_context(&mut line);
         // A line stays a line: what clients sent is quoted by who logs it, the rest cannot hold a newline.
-        line = line.replace('\n', " ");
+        if line.contains('\n') {
+            line = line.replace('\n', " ");
+        }
         line.push('\n');
         for (_, target) in self.targets.iter().filter(|(wanted, _)| level <= *wanted) {
             match target {
@@ -164,45 +176,51 @@ impl ErrorLog {
     }
 }
 
-fn context(ex: &Exchange<'_>) -> String {
-    let mut text = beginning(ex.visit);
+fn append_context(ex: &Exchange<'_>, line: &mut String) {
+    append_beginning(ex.visit, line);
     if !ex.is_main() {
-        let _ = write!(text, ", subrequest: \"{}\"", lossy(&ex.uri));
+        append_quoted(", subrequest", &ex.uri, line);
     }
     if let Some(upstream) = ex.upstream.address_in_use() {
-        let _ = write!(text, ", upstream: \"{upstream}\"");
+        append_quoted(", upstream", upstream.as_bytes(), line);
     }
-    end(ex.visit, &mut text);
-    text
+    append_end(ex.visit, line);
 }
 
 /// What nginx says of a client's request behind a message.
 pub fn context_of(visit: &Visit<'_>) -> String {
-    let mut text = beginning(visit);
-    end(visit, &mut text);
+    let mut text = String::new();
+    append_beginning(visit, &mut text);
+    append_end(visit, &mut text);
     text
 }
 
-fn beginning(visit: &Visit<'_>) -> String {
-    let mut text = String::new();
+fn append_beginning(visit: &Visit<'_>, line: &mut String) {
     let realip = visit.realip.borrow();
     let address = realip.as_ref().unwrap_or(&visit.client.peer);
-    let _ = write!(text, ", client: {}, server: {}", address.ip_text(), lossy(&visit.server.name));
-    let line = visit.head.line.of(visit.bytes);
-    if !line.is_empty() {
-        let _ = write!(text, ", request: \"{}\"", lossy(line));
+    line.push_str(", client: ");
+    line.push_str(&address.ip_text());
+    line.push_str(", server: ");
+    line.push_str(&lossy(&visit.server.name));
+    let request = visit.head.line.of(visit.bytes);
+    if !request.is_empty() {
+        append_quoted(", request", request, line);
     }
-    text
 }
 
-fn end(visit: &Visit<'_>, text: &mut String) {
-    let field = |id| visit.head.fields.iter().find(|f| f.id == id).map(|f| lossy(f.value.of(visit.bytes)));
-    if let Some(host) = field(wire::Name::Host) {
-        let _ = write!(text, ", host: \"{host}\"");
+fn append_end(visit: &Visit<'_>, line: &mut String) {
+    for (what, id) in [(", host", wire::Name::Host), (", referrer", wire::Name::Referer)] {
+        if let Some(field) = visit.head.fields.iter().find(|field| field.id == id) {
+            append_quoted(what, field.value.of(visit.bytes), line);
+        }
     }
-    if let Some(referer) = field(wire::Name::Referer) {
-        let _ = write!(text, ", referrer: \"{referer}\"");
-    }
+}
+
+fn append_quoted(what: &str, value: &[u8], line: &mut String) {
+    line.push_str(what);
+    line.push_str(": \"");
+    line.push_str(&lossy(value));
+    line.push('"');
 }
 
 fn lossy(bytes: &[u8]) -> Cow<'_, str> {
