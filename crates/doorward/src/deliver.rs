@@ -258,6 +258,7 @@ fn account(ex: &Exchange<'_>, sent: io::Result<()>, length: u64, payload: u64) -
     }
 }
 
+#[cold]
 fn not_sent(ex: &Exchange<'_>, call: &str, error: &io::Error) -> Truncated {
     if error.kind() == ErrorKind::TimedOut {
         ex.visit.timed_out.set(true);

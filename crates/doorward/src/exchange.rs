@@ -344,6 +344,7 @@ impl<'c> Exchange<'c> {
     }
 
     /// Writes to the error log of the location, with the client and the request as nginx names them.
+    #[cold]
     pub fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
         self.plan.core.error_log.write_for(level, message, self);
     }

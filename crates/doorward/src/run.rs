@@ -127,6 +127,7 @@ async fn sound_body(ex: &Exchange<'_>) -> bool {
 }
 
 /// Ends a request without a response.
+#[cold]
 fn lost(ex: &mut Exchange<'_>, status: u16) -> Option<Body> {
     if ex.is_main() && status == 444 {
         ex.visit.timed_out.set(true);
@@ -346,6 +347,7 @@ fn filter(ex: &mut Exchange<'_>, mut body: Body) -> Result<Body, u16> {
     range::apply(ex, body)
 }
 
+#[cold]
 fn redirected<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {
     if ex.uri_changes >= MAX_URI_CHANGES {
         return cycle(ex, doing);
@@ -359,6 +361,7 @@ fn redirected<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {
     At::Server
 }
 
+#[cold]
 fn named<'c>(ex: &mut Exchange<'c>, name: &[u8]) -> At<'c> {
     let shown = String::from_utf8_lossy(name);
     if ex.uri_changes >= MAX_URI_CHANGES {
@@ -388,6 +391,7 @@ fn named<'c>(ex: &mut Exchange<'c>, name: &[u8]) -> At<'c> {
     }
 }
 
+#[cold]
 fn cycle<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {
     let uri = String::from_utf8_lossy(&ex.uri).into_owned();
     ex.log(Level::Error, format_args!("rewrite or internal redirection cycle while {doing} \"{uri}\""));

@@ -118,7 +118,7 @@ impl Proxy {
         let reused = pooled.is_some();
         let mut connection = match pooled {
             Some(connection) => connection,
-            None => self.connect(ex, &upstream.peers[peer].address).await?,
+            None => Box::pin(self.connect(ex, &upstream.peers[peer].address)).await?,
         };
         if let Some(attempt) = ex.upstream.current() {
             attempt.connect_time = Some(net::clock::now() - attempt.started);
@@ -182,6 +182,7 @@ impl Proxy {
         }
     }
 
+    #[cold]
     fn not_written(&self, ex: &mut Exchange<'_>, error: &io::Error, reused: bool) -> Result<(), Failed> {
         // It may have answered before it closed: then the answer counts.
         if error.kind() == io::ErrorKind::BrokenPipe && !reused {
@@ -343,6 +344,7 @@ impl Proxy {
         }
     }
 
+    #[cold]
     fn too_big(&self, ex: &mut Exchange<'_>) -> Failed {
         self.name_upstream(ex);
         let size = self.values.buffer_size;
@@ -356,6 +358,7 @@ impl Proxy {
         Failed::Invalid
     }
 
+    #[cold]
     fn interrupted(&self, ex: &mut Exchange<'_>, why: Interrupted, doing: &str) -> Failed {
         self.name_upstream(ex);
         match why {
@@ -375,6 +378,7 @@ impl Proxy {
     }
 
     /// Makes the upstream's URL known to the error log: it costs too much to have it ready when nothing is logged.
+    #[cold]
     fn name_upstream(&self, ex: &mut Exchange<'_>) {
         let mut target = Vec::new();
         let uri = match &self.destination {

@@ -180,6 +180,7 @@ impl Proxy {
         result
     }
 
+    #[cold]
     fn give_up(&self, ex: &mut Exchange<'_>, status: u16) -> Stop {
         if let Some(attempt) = ex.upstream.current() {
             attempt.status = status;
@@ -190,6 +191,7 @@ impl Proxy {
     }
 
     /// No server answered: what is stored may do, where it is allowed to.
+    #[cold]
     fn without_answer(&self, ex: &mut Exchange<'_>, failed: Failed, status: u16) -> Result<Body, Stop> {
         let stop = self.give_up(ex, status);
         match &self.cache {
