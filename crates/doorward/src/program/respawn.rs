@@ -53,10 +53,11 @@ mod tests {
         for _ in 0..8 {
             brake.started();
             brake.ended();
-            pauses.push(brake.left());
-            assert!(!brake.is_off());
+            pauses.push(brake.pause);
+            assert!(brake.until.is_some());
         }
-        assert!(pauses.is_sorted() && pauses[7] > Duration::from_secs(4), "{pauses:?}");
+        assert!(pauses.is_sorted() && pauses[0] == FIRST_PAUSE && pauses[7] == LONGEST_PAUSE, "{pauses:?}");
+        assert!(!brake.is_off());
         brake.started = Instant::now().checked_sub(LIFE);
         brake.ended();
         assert!(brake.is_off());
