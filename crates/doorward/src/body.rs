@@ -10,6 +10,7 @@ use crate::included::Included;
 use crate::modules::cache::Fill;
 use crate::modules::fastcgi::FastCgiBody;
 use crate::modules::proxy::{Tunnel, UpstreamBody};
+use crate::modules::store::Storing;
 
 /// A body of a response.
 #[derive(Default)]
@@ -29,6 +30,8 @@ pub enum Body {
     FastCgi(Box<FastCgiBody>),
     /// What an upstream sends, stored on its way.
     Filling(Box<Fill>),
+    /// What an upstream sends, becoming a file on its way.
+    Storing(Box<Storing>),
     /// None, but what follows the head is another protocol's.
     Tunnel(Box<Tunnel>),
     /// Several, one behind the other.
@@ -89,6 +92,7 @@ impl Body {
             Body::Upstream(upstream) => upstream.next(ex, out, most).await,
             Body::FastCgi(fastcgi) => fastcgi.next(ex, out, most).await,
             Body::Filling(fill) => fill.next(ex, out, most).await,
+            Body::Storing(storing) => Box::pin(storing.next(ex, out, most)).await,
             Body::Parts(parts) => {
                 let end = out.len() + most;
                 let mut more = false;
@@ -96,7 +100,11 @@ impl Body {
                     // What is there is not held back for what has to be waited for.
                     let waits = matches!(
                         first,
-                        Body::Upstream(_) | Body::FastCgi(_) | Body::Filling(_) | Body::Included(_)
+                        Body::Upstream(_)
+                            | Body::FastCgi(_)
+                            | Body::Filling(_)
+                            | Body::Storing(_)
+                            | Body::Included(_)
                     );
                     if more && (out.len() >= end || waits) {
                         break;
@@ -124,6 +132,7 @@ impl Body {
             Body::Upstream(upstream) => upstream.is_done(),
             Body::FastCgi(fastcgi) => fastcgi.is_done(),
             Body::Filling(fill) => fill.is_done(),
+            Body::Storing(storing) => storing.is_done(),
             Body::Parts(parts) => parts.iter().all(Body::is_done),
             Body::Part(part) => part.length == 0,
             Body::Included(included) => included.is_done(),
@@ -165,10 +174,21 @@ impl Body {
         }
     }
 
+    /// What an upstream sends, where that is what is behind it.
+    pub fn upstream(&self) -> Option<&UpstreamBody> {
+        match self {
+            Body::Upstream(upstream) => Some(upstream),
+            Body::Filling(fill) => Some(fill.upstream()),
+            Body::Storing(storing) => storing.body().upstream(),
+            _ => None,
+        }
+    }
+
     /// Whether it is stored while it is written out, and so read to its end whatever becomes of the client.
     pub fn is_filling(&self) -> bool {
         match self {
             Body::Filling(fill) => !fill.is_done(),
+            Body::Storing(storing) => !storing.is_done(),
             Body::Part(part) => part.body.is_filling(),
             Body::Parts(parts) => parts.iter().any(Body::is_filling),
             Body::Included(included) => included.is_filling(),
@@ -182,6 +202,7 @@ impl Body {
             Body::Upstream(mut upstream) => upstream.discard(ex).await,
             Body::FastCgi(mut fastcgi) => fastcgi.close(ex),
             Body::Filling(mut fill) => fill.drain(ex).await,
+            Body::Storing(mut storing) => Box::pin(storing.drain(ex)).await,
             Body::Part(part) => Box::pin(part.body.discard(ex)).await,
             Body::Parts(parts) => {
                 for part in parts {

@@ -14,6 +14,7 @@ use crate::exchange::Exchange;
 use crate::log::{Level, system_error};
 use crate::modules::core::{KeepAlive, ServerTokens};
 use crate::modules::headers;
+use crate::modules::proxy::UpstreamBody;
 use crate::product;
 use crate::read_ahead::{Limits, ReadAhead};
 
@@ -205,10 +206,8 @@ async fn sendfile(
 
 fn last_chunk(ex: &Exchange<'_>, body: &Body, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
-    match body {
-        Body::Upstream(upstream) => upstream.append_trailers(out),
-        Body::Filling(fill) => fill.upstream().append_trailers(out),
-        _ => {}
+    if let Some(upstream) = body.upstream() {
+        upstream.append_trailers(out);
     }
     if ex.response.adds_trailers {
         headers::append_trailers(ex, out);
@@ -217,7 +216,7 @@ fn last_chunk(ex: &Exchange<'_>, body: &Body, out: &mut Vec<u8>) {
 }
 
 fn is_broken(body: &Body) -> bool {
-    matches!(body, Body::Upstream(upstream) if upstream.is_broken())
+    body.upstream().is_some_and(UpstreamBody::is_broken)
 }
 
 /// How far a body is read ahead of a client that is slow to take it.

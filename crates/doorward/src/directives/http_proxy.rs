@@ -32,13 +32,6 @@ pub(super) static ROWS: &[Row] = &[
     row("proxy_ssl_trusted_certificate", HSL, &[Text("file")], NOT_BUILT),
     row("proxy_ssl_verify", HSL, &[Flag], NOT_BUILT),
     row("proxy_ssl_verify_depth", HSL, &[Number], NOT_BUILT),
-    row("proxy_store", HSL, &[Text("on | off | string")], NOT_BUILT),
-    row(
-        "proxy_store_access",
-        HSL,
-        &[Text("permissions"), Optional(&Text("permissions")), Optional(&Text("permissions"))],
-        NOT_BUILT,
-    ),
     // ngx_http_tunnel_module
     row("tunnel_buffer_size", HSL, &[Size], OWN_MEMORY),
     row("tunnel_send_lowat", HSL, &[Size], OWN_WRITES),

@@ -29,6 +29,7 @@ pub mod rewrite;
 pub mod secure_link;
 pub mod split_clients;
 pub mod static_files;
+pub mod store;
 pub mod stub_status;
 pub mod try_files;
 pub mod tunnel;
@@ -76,6 +77,7 @@ pub static MODULES: &[&Module] = &[
     &proxy::BUFFERS,
     &tunnel::MODULE,
     &tunnel::PASS,
+    &cache::PLACE,
     &cache::MODULE,
     &cache::PATHS,
     &fastcgi::MODULE,

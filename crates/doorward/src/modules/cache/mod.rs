@@ -9,6 +9,7 @@ mod keeper;
 mod numbers;
 mod open;
 mod path;
+mod place;
 mod shard;
 mod state;
 mod update;
@@ -18,8 +19,9 @@ pub use answer::offer_ranges;
 pub use entry::Entry;
 pub use fill::Fill;
 pub use freshness::Ignored;
-pub use keeper::{CachePath, keep};
+pub use keeper::{CachePath, keep, write_file};
 pub use open::Opened;
+pub use place::{MODULE as PLACE, PlaceSettings};
 pub use state::{Failure, State};
 pub use update::Background;
 pub use zone::Zone;
@@ -38,8 +40,6 @@ use crate::{directives, settings};
 settings! {
     /// What is stored, and when it is served.
     CacheSettings => CacheValues {
-        /// The cache; none where it is off.
-        cache: Option<Named> = None;
         /// What tells answers apart.
         key: Option<Template> = None;
         /// How long answers without a word of their own are fresh: status (0 for any) and seconds, in order.
@@ -99,18 +99,6 @@ pub struct UseStale {
 pub static MODULE: Module = Module {
     name: "ngx_http_proxy_module",
     directives: directives! { CacheSettings;
-        /// Stores answers in the cache of that name, which may be made of variables.
-        "proxy_cache" in [HTTP SERVER LOCATION] (Text("zone | off")) = "off" => |c, cx, n| {
-            let word = n.word(0)?;
-            let cache = if word.text == b"off" {
-                None
-            } else if word.text.contains(&b'$') {
-                Some(Named::Variable(Template::compile(word, &mut cx.variables)?))
-            } else {
-                Some(Named::Zone(n.str(0)?.to_owned(), word.span))
-            };
-            once(&mut c.cache, cache, n)
-        };
         /// What tells answers apart. Unless it is set: the URL that is passed on.
         "proxy_cache_key" in [HTTP SERVER LOCATION] (Text("string")) = "$scheme$proxy_host$request_uri" => |c, cx, n| {
             let key = Template::compile(n.word(0)?, &mut cx.variables)?;
@@ -207,8 +195,8 @@ impl Cache {
         scope: &mut Scope,
         ignored: &[Vec<u8>],
     ) -> Result<Option<Cache>, Diagnostic> {
-        let mut values = scope.get_mut::<CacheSettings>().settle();
-        let zones = match values.cache.take() {
+        let values = scope.get_mut::<CacheSettings>().settle();
+        let zones = match scope.get_mut::<PlaceSettings>().cache.clone().flatten() {
             None => return Ok(None),
             Some(Named::Zone(name, span)) => {
                 let mut zones = cx.caches.iter().enumerate();

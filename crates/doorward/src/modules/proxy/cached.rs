@@ -53,7 +53,12 @@ impl Proxy {
 
     /// Whether the client's leaving ends the wait for a server; what will be stored is waited for all the same.
     pub(super) fn watches(&self, ex: &Exchange<'_>) -> bool {
-        ex.is_main() && !self.values.ignore_client_abort && !ex.cache.fills()
+        ex.is_main() && self.heeds_client(ex)
+    }
+
+    /// Whether an answer is of no use when the client has gone.
+    pub(super) fn heeds_client(&self, ex: &Exchange<'_>) -> bool {
+        !self.values.ignore_client_abort && !ex.cache.fills() && self.store.is_none()
     }
 
     /// Takes a stored answer as this request's own.

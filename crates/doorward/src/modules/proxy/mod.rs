@@ -22,7 +22,8 @@ use conf::{Contexts, Diagnostic, once};
 
 use crate::field_names::FieldNames;
 use crate::module::{Module, Scope, Settings};
-use crate::modules::cache::Cache;
+use crate::modules::cache::{Cache, PlaceSettings};
+use crate::modules::store::{OWNER_ONLY, Store};
 use crate::plan::{Content, Plan};
 use crate::read_ahead::Limits;
 use crate::variables::Template;
@@ -159,6 +160,8 @@ pub struct Proxy {
     pub request: request::Fields,
     /// Where answers are stored.
     pub cache: Option<Box<Cache>>,
+    /// The files that answers become.
+    pub store: Option<Box<Store>>,
     /// Fields of the answer that the client does not see.
     pub hidden: FieldNames,
     /// Changes to the fields of the answer.
@@ -181,6 +184,7 @@ impl Proxy {
             request: request::Fields::new(&[]),
             values,
             cache: None,
+            store: None,
             hidden,
             rewrites: rewrites::Rewrites::default(),
             location: Vec::new(),
@@ -366,6 +370,7 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     }
     let request = request::Fields::new(&lists.set_header);
     let cache = Cache::settle(cx, scope, &values.ignore_headers)?.map(Box::new);
+    let store = store(cx, scope).map(Box::new);
     let hidden = hidden(
         lists.hide_header.as_deref().unwrap_or_default(),
         lists.pass_header.as_deref().unwrap_or_default(),
@@ -380,6 +385,7 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
         destination,
         request,
         cache,
+        store,
         hidden,
         rewrites,
         location,
@@ -395,13 +401,19 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
 fn ahead(cx: &mut Compiler, scope: &mut Scope, values: &ProxyValues) -> Limits {
     let (number, size) = values.buffers;
     let memory = usize::try_from(number.saturating_mul(size)).unwrap_or(usize::MAX);
-    let folder = if values.buffering && values.max_temp_file_size > 0 {
-        let chosen = scope.get_mut::<ProxyBuffers>().temp_folder;
-        chosen.unwrap_or_else(|| cx.needs_folder(cx.paths.in_prefix(b"proxy_temp")))
-    } else {
-        0
-    };
+    let folder = if values.buffering && values.max_temp_file_size > 0 { temp_folder(cx, scope) } else { 0 };
     Limits { memory, file: values.max_temp_file_size, folder }
+}
+
+fn temp_folder(cx: &mut Compiler, scope: &mut Scope) -> usize {
+    let chosen = scope.get_mut::<ProxyBuffers>().temp_folder;
+    chosen.unwrap_or_else(|| cx.needs_folder(cx.paths.in_prefix(b"proxy_temp")))
+}
+
+fn store(cx: &mut Compiler, scope: &mut Scope) -> Option<Store> {
+    let places = scope.get_mut::<PlaceSettings>();
+    let (place, access) = (places.store.clone().flatten()?, places.access.unwrap_or(OWNER_ONLY));
+    Some(Store { place, access, folder: temp_folder(cx, scope) })
 }
 
 /// Reads the words of `proxy_next_upstream` and its like.

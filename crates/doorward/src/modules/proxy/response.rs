@@ -88,7 +88,7 @@ impl Proxy {
         let limit = limit.filter(|rate| *rate > 0).map(|rate| RateLimit::new(rate, received));
         let pace = Pace {
             read_timeout: self.values.read_timeout,
-            ignore_client_abort: self.values.ignore_client_abort || ex.cache.fills(),
+            ignore_client_abort: !self.heeds_client(ex),
             limit,
             ahead: (!ex.response.unbuffered).then_some(self.ahead),
         };
@@ -110,9 +110,11 @@ impl Proxy {
         // Who passes the upstream's own on does not want this server's in their place.
         ex.response.no_date = !self.hidden.contains(Name::Date, b"");
         ex.response.no_server = !self.hidden.contains(Name::Server, b"");
-        Ok(match &self.cache {
-            Some(cache) => cache.admit(ex, head, body),
-            None => Body::Upstream(body),
+        Ok(match (&self.cache, &self.store) {
+            (Some(cache), _) => cache.admit(ex, head, body),
+            // Of an answer without its body nothing can be served.
+            (None, Some(store)) if !question.is_head => store.admit(ex, Body::Upstream(body)),
+            (None, _) => Body::Upstream(body),
         })
     }
 
