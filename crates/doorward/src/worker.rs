@@ -50,7 +50,7 @@ pub struct Worker {
     drained: RefCell<Option<Waker>>,
     date: Cell<(u64, [u8; 29])>,
     /// Access log lines of this turn of the event loop.
-    pub log_lines: crate::modules::access_log::Lines,
+    pub log_lines: crate::log::Lines,
     /// Log files with variables in their names.
     pub log_files: crate::modules::access_log::Opened,
 }

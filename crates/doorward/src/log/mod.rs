@@ -1,9 +1,11 @@
 //! The error log: nginx's levels, sentences and format; and the files that every log is written to.
 
 mod file;
+mod lines;
 mod syslog;
 
 pub use file::{LogFile, Logs};
+pub use lines::{Lines, Pack};
 pub use syslog::Syslog;
 
 use std::borrow::Cow;

@@ -2,7 +2,6 @@
 
 mod format;
 mod json;
-mod lines;
 mod opened;
 
 use std::collections::HashMap;
@@ -14,18 +13,16 @@ use conf::{Diagnostic, Node};
 use crate::compile::Compiler;
 use crate::directives;
 use crate::exchange::Exchange;
-use crate::log::{Level, LogFile, Syslog, system_error};
+use crate::log::{Level, LogFile, Pack, Syslog, system_error};
 use crate::module::{Module, Scope, Settings};
 use crate::plan::Plan;
 use crate::variables::Template;
 
 use format::{Escape, Format, compile};
 use json::Json;
-use lines::Pack;
 use opened::Keeping;
 
 pub use format::escape_json;
-pub use lines::Lines;
 pub use opened::Opened;
 
 const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \

@@ -5,11 +5,11 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::log::LogFile;
+use super::LogFile;
 
 /// How lines are packed (`gzip`).
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Pack {
+pub struct Pack {
     /// 1 to 9.
     pub level: u32,
     /// How many bytes of lines are packed together.
@@ -38,7 +38,8 @@ struct Pending {
 const KNOWN: usize = 64;
 
 impl Lines {
-    pub(super) fn push(&self, file: &Arc<LogFile>, pack: Option<Pack>, line: &[u8]) {
+    /// Adds a line, which ends with a line feed.
+    pub fn push(&self, file: &Arc<LogFile>, pack: Option<Pack>, line: &[u8]) {
         let mut all = self.pending.borrow_mut();
         let found = all.iter().position(|p| Arc::ptr_eq(&p.file, file) && p.pack == pack);
         let at = found.unwrap_or_else(|| {
