@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use wire::h1::Decoder;
 
 use crate::exchange::Visit;
-use crate::log::{Level, context_of, system_error};
+use crate::log::{Level, system_error};
 use crate::modules::core::BodyFiles;
 use crate::plan::Plan;
 use crate::run::Stop;
@@ -273,9 +273,7 @@ impl Visit<'_> {
     }
 
     fn log(&self, plan: &Plan, level: Level, message: std::fmt::Arguments<'_>) {
-        if plan.core.error_log.wants(level) {
-            plan.core.error_log.write_on(level, self.client.number, message, &context_of(self));
-        }
+        plan.core.error_log.write_of(level, message, self);
     }
 
     async fn fill(&self, plan: &Plan, unread: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<usize, Stop> {

@@ -33,6 +33,9 @@ struct Pending {
     due: u64,
 }
 
+/// More than this is not gathered, but written at once.
+const FULL: usize = 64 << 10;
+
 /// Files that have nothing pending are forgotten when there are more than this: those with variables in their names
 /// come and go.
 const KNOWN: usize = 64;
@@ -58,6 +61,9 @@ impl Lines {
             }
         }
         pending.lines.extend_from_slice(line);
+        if pack.is_none() && pending.lines.len() > FULL {
+            pending.write();
+        }
     }
 
     /// Writes what is due.

@@ -127,7 +127,7 @@ impl ErrorLog {
     /// Writes a message that belongs to no connection.
     pub fn write(&self, level: Level, message: fmt::Arguments<'_>) {
         if self.wants(level) {
-            self.put(level, None, message, |_| {});
+            self.put(level, None, message, None, |_| {});
         }
     }
 
@@ -135,7 +135,7 @@ impl ErrorLog {
     #[cold]
     pub fn write_on(&self, level: Level, connection: u64, message: fmt::Arguments<'_>, client: &str) {
         if self.wants(level) {
-            self.put(level, Some(connection), message, |line| line.push_str(client));
+            self.put(level, Some(connection), message, None, |line| line.push_str(client));
         }
     }
 
@@ -143,16 +143,32 @@ impl ErrorLog {
     #[cold]
     pub fn write_for(&self, level: Level, message: fmt::Arguments<'_>, ex: &Exchange<'_>) {
         if self.wants(level) {
-            self.put(level, Some(ex.visit.client.number), message, |line| append_context(ex, line));
+            let visit = ex.visit;
+            let gathered = Some(&visit.worker.log_lines);
+            self.put(level, Some(visit.client.number), message, gathered, |line| append_context(ex, line));
         }
     }
 
-    /// Who guesses passwords makes a line each time, so one is put together in place.
+    /// The same where only the client's request is known, not what became of it.
+    #[cold]
+    pub fn write_of(&self, level: Level, message: fmt::Arguments<'_>, visit: &Visit<'_>) {
+        if self.wants(level) {
+            let gathered = Some(&visit.worker.log_lines);
+            self.put(level, Some(visit.client.number), message, gathered, |line| {
+                append_beginning(visit, line);
+                append_end(visit, line);
+            });
+        }
+    }
+
+    /// Who guesses passwords makes a line each time: one is put together in place, and written together with the others
+    /// of this turn of the event loop (`gathered`), unless it says that something is wrong with the machine.
     fn put(
         &self,
         level: Level,
         connection: Option<u64>,
         message: fmt::Arguments<'_>,
+        gathered: Option<&Lines>,
         append_context: impl FnOnce(&mut String),
     ) {
         let mut line = String::with_capacity(512);
@@ -171,7 +187,14 @@ impl ErrorLog {
         line.push('\n');
         for (_, target) in self.targets.iter().filter(|(wanted, _)| level <= *wanted) {
             match target {
-                Target::File(file) => file.write(line.as_bytes()),
+                Target::File(file) => match gathered {
+                    Some(lines) if level >= Level::Error => lines.push(file, None, line.as_bytes()),
+                    Some(lines) => {
+                        lines.flush();
+                        file.write(line.as_bytes());
+                    }
+                    None => file.write(line.as_bytes()),
+                },
                 Target::Syslog(syslog) => syslog.send_error(level, line.as_bytes()),
             }
         }
@@ -187,14 +210,6 @@ fn append_context(ex: &Exchange<'_>, line: &mut String) {
         append_quoted(", upstream", upstream.as_bytes(), line);
     }
     append_end(ex.visit, line);
-}
-
-/// What nginx says of a client's request behind a message.
-pub fn context_of(visit: &Visit<'_>) -> String {
-    let mut text = String::new();
-    append_beginning(visit, &mut text);
-    append_end(visit, &mut text);
-    text
 }
 
 fn append_beginning(visit: &Visit<'_>, line: &mut String) {
