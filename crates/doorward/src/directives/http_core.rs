@@ -14,7 +14,6 @@ pub(super) static ROWS: &[Row] = &[
     row("connection_pool_size", HS, &[Size], OWN_MEMORY),
     row("directio", HSL, &[Text("size | off")], OWN_FILES),
     row("directio_alignment", HSL, &[Offset], OWN_FILES),
-    row("early_hints", HSL, &[Many(&Text("string"))], NOT_BUILT),
     row("gzip_disable", HSL, &[Many(&Text("regex"))], NOT_BUILT),
     row("gzip_http_version", HSL, &[Choice(&["1.0", "1.1"])], NOT_BUILT),
     row(

@@ -122,6 +122,12 @@ impl Template {
         query
     }
 
+    /// Whether the value is neither empty nor `0` (nginx's predicates).
+    pub fn holds(&self, ex: &Exchange<'_>) -> bool {
+        let value = self.eval(ex);
+        !value.is_empty() && value != b"0"
+    }
+
     /// The value for this request.
     pub fn eval(&self, ex: &Exchange<'_>) -> Vec<u8> {
         if let Some(text) = self.as_literal() {

@@ -26,6 +26,8 @@ pub(crate) enum Step {
     Send(Vec<u8>),
     /// One answer; after a HEAD request it has no body.
     Read { head: bool },
+    /// One interim answer.
+    ReadInterim,
     /// All bytes until the server closes.
     ReadAll,
     /// Milliseconds.
@@ -190,6 +192,7 @@ fn step(case: &mut Case, line: &str) -> Result<(), String> {
         }
         "send" => Step::Send(quoted::strings(rest)?),
         "read" if rest == "all" => Step::ReadAll,
+        "read" if rest == "interim" => Step::ReadInterim,
         "read" => Step::Read { head: rest == "HEAD" },
         "pause" => Step::Pause(rest.parse().map_err(|_| "not milliseconds")?),
         "shutdown" => Step::Shutdown,

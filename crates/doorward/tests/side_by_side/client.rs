@@ -89,7 +89,8 @@ impl Client {
         self.ended || !self.fill(if announced { PATIENCE } else { GLANCE }).unwrap_or(true)
     }
 
-    fn answer(&mut self, head: bool) -> Answer {
+    /// Reads one answer, be it an interim one; `head` says that it has no body.
+    pub(crate) fn answer(&mut self, head: bool) -> Answer {
         let mut end = 0;
         self.fill_until(|read| {
             end = find(read, b"\r\n\r\n").unwrap_or(0);

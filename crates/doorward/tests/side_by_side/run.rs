@@ -91,6 +91,7 @@ fn act(case: &Case, ground: &Ground, seen: &mut Seen) -> std::io::Result<()> {
                 }
                 Step::Send(bytes) => client.send(bytes),
                 Step::Read { head } => seen.answers.extend(client.answers(*head)),
+                Step::ReadInterim => seen.answers.push(client.answer(true)),
                 Step::ReadAll => seen.answers.push(client.everything()),
                 Step::Shutdown => client.shutdown(),
                 _ => {}

@@ -237,10 +237,7 @@ pub fn now() -> i64 {
 
 /// Whether one of the strings is neither empty nor `0`.
 pub fn any(strings: &[Template], ex: &Exchange<'_>) -> bool {
-    strings.iter().any(|string| {
-        let value = string.eval(ex);
-        !value.is_empty() && value != b"0"
-    })
+    strings.iter().any(|string| string.holds(ex))
 }
 
 /// What of this request an answer with that `Vary` is chosen by.

@@ -227,6 +227,8 @@ settings! {
         limit_rate_after: Template = Template::literal(b"0");
         /// Milliseconds that a refusal is held back.
         auth_delay: u64 = 0;
+        /// When a server's 103 is passed to the client.
+        early_hints: Vec<Template> = Vec::new();
         /// Where files are.
         root: Root = Root { path: Template::literal(b"html"), alias: None };
     }
@@ -423,6 +425,16 @@ pub static SETTINGS: Module = Module {
         };
         /// Delays refusals with 401, against timing attacks.
         "auth_delay" in [HTTP SERVER LOCATION] (Time) = "0s" => |c, _, n| once(&mut c.auth_delay, n.msec(0)?, n);
+        /// Passes a server's 103 (Early Hints, RFC 8297) to the client when one of the strings is neither empty nor `0`;
+        /// only to requests of HTTP/1.1 and later. Browsers want it over HTTP/2 alone (`$http2`). Of all 103 to a request together
+        /// `proxy_buffer_size` bytes are taken; more are an error (502).
+        "early_hints" in [HTTP SERVER LOCATION] (Many(&Text("string"))) = "" => |c, cx, n| {
+            for word in &n.args {
+                let string = Template::compile(word, &mut cx.variables)?;
+                c.early_hints.get_or_insert_default().push(string);
+            }
+            Ok(())
+        };
     },
     variables: &[],
     plan: |_, _, _| Ok(()),

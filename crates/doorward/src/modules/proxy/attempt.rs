@@ -64,8 +64,10 @@ struct Reading<'a> {
     head: &'a mut ResponseHead,
     parser: &'a mut ResponseParser,
     bytes: Vec<u8>,
-    /// Bytes of interim answers that were passed over.
+    /// Bytes of interim answers that have come.
     interim: u64,
+    /// What of them the client is still to get.
+    hints: Vec<u8>,
     /// Whether the connection carried another request before.
     reused: bool,
 }
@@ -124,7 +126,7 @@ impl Proxy {
             attempt.connect_time = Some(net::clock::now() - attempt.started);
         }
         parser.reset();
-        let mut reading = Reading { head, parser, bytes: Vec::new(), interim: 0, reused };
+        let mut reading = Reading { head, parser, bytes: Vec::new(), interim: 0, hints: Vec::new(), reused };
         self.send_head(ex, question, &mut connection, reused).await?;
         let mut sent = Sent::Whole;
         if question.body != RequestFraming::None {
@@ -219,7 +221,7 @@ impl Proxy {
                 feeding.as_mut().poll(cx).map(Event::Written)
             });
             match event.await {
-                Event::Read(read) => match self.take_read(ex, read, reading) {
+                Event::Read(read) => match self.take_read(ex, read, reading).await {
                     Ok(true) => break Ok(Sent::Answered),
                     Ok(false) => {}
                     Err(failed) => break Err(failed),
@@ -262,7 +264,7 @@ impl Proxy {
             };
             match ex.visit.client.waiting(left, watch, read).await {
                 Ok(read) => {
-                    if self.take_read(ex, read, reading)? {
+                    if self.take_read(ex, read, reading).await? {
                         return Ok(());
                     }
                 }
@@ -271,8 +273,21 @@ impl Proxy {
         }
     }
 
-    /// Looks at what was just read; whether the head is complete.
-    fn take_read(
+    /// Looks at what was just read, and passes interim answers on; whether the head is complete.
+    async fn take_read(
+        &self,
+        ex: &mut Exchange<'_>,
+        read: io::Result<usize>,
+        reading: &mut Reading<'_>,
+    ) -> Result<bool, Failed> {
+        let complete = self.look_at(ex, read, reading);
+        if !reading.hints.is_empty() {
+            Box::pin(self.send_hints(ex, &mut reading.hints)).await?;
+        }
+        complete
+    }
+
+    fn look_at(
         &self,
         ex: &mut Exchange<'_>,
         read: io::Result<usize>,
@@ -301,7 +316,7 @@ impl Proxy {
     }
 
     fn parse(&self, ex: &mut Exchange<'_>, reading: &mut Reading<'_>) -> Result<bool, Failed> {
-        let Reading { head, parser, bytes, interim, .. } = reading;
+        let Reading { head, parser, bytes, interim, hints, .. } = reading;
         loop {
             match parser.parse(bytes, head) {
                 Ok(true) if (100..200).contains(&head.status) && head.status != 101 => {
@@ -310,6 +325,7 @@ impl Proxy {
                     if *interim > self.values.buffer_size {
                         return Err(self.too_big(ex));
                     }
+                    self.append_hints(ex, head, bytes, hints);
                     bytes.drain(..(head.head_len as usize).min(bytes.len()));
                     parser.reset();
                     if bytes.is_empty() {

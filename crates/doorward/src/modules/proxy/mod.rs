@@ -4,6 +4,7 @@ mod attempt;
 mod bind;
 mod body;
 mod cached;
+mod early_hints;
 mod pass;
 mod request;
 mod response;
