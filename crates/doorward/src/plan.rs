@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::locate::Locations;
 use crate::modules::{
-    access, access_log, addition, auth_basic, auth_request, core, fastcgi, headers, limits, otel, proxy,
-    realip, referer, rewrite, secure_link, static_files, try_files, tunnel, userid,
+    access, access_log, addition, auth_basic, auth_request, auth_require, core, fastcgi, headers, limits,
+    otel, proxy, realip, referer, rewrite, secure_link, static_files, try_files, tunnel, userid,
 };
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
@@ -87,6 +87,8 @@ pub enum Access {
     Basic(Box<auth_basic::Basic>),
     /// `auth_request`.
     Request(auth_request::AuthRequest),
+    /// `auth_require`.
+    Require(auth_require::Requirements),
 }
 
 impl Access {
@@ -94,7 +96,7 @@ impl Access {
     pub fn checks_credentials(&self) -> bool {
         match self {
             Access::Address(_) => false,
-            Access::Basic(_) | Access::Request(_) => true,
+            Access::Basic(_) | Access::Request(_) | Access::Require(_) => true,
         }
     }
 }

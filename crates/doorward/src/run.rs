@@ -255,6 +255,7 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
             Access::Address(rules) => rules.check(ex),
             Access::Basic(basic) => basic.check(ex).await,
             Access::Request(request) => request.check(ex).await,
+            Access::Require(requirements) => requirements.check(ex),
         };
         match verdict {
             Ok(Verdict::Allowed) if plan.core.satisfy_any => {

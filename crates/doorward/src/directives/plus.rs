@@ -29,13 +29,6 @@ pub(super) static ROWS: &[Row] = &[
         &[Many(&Text("$value")), Optional(&Text("error=401 | 403"))],
         AUTH_LATER,
     ),
-    // ngx_http_auth_require_module
-    row(
-        "auth_require",
-        HSL.or(LIMIT_EXCEPT),
-        &[Many(&Text("$value")), Optional(&Text("error=4xx | 5xx"))],
-        AUTH_LATER,
-    ),
     // ngx_http_core_module
     row("error_log_tag", HSL, &[Text("name"), Text("value")], NO_PLUS),
     // ngx_http_f4f_module

@@ -89,6 +89,8 @@ reasons! {
     Refused = "refused",
     /// The auth service answered 403.
     Forbidden = "forbidden",
+    /// A value that has to say so does not (`auth_require`).
+    Required = "required",
     /// The auth service answered with a status that the client gets (`auth_request_pass_status`).
     Passed = "passed_status",
     /// The auth service answered with a status that decides nothing.
@@ -113,7 +115,7 @@ pub fn refuse(ex: &Exchange<'_>, reason: Reason) {
 /// Whether the request was refused for what it showed as its credentials.
 pub fn is_failure(ex: &Exchange<'_>) -> bool {
     let reason = ex.visit.auth.borrow().reason;
-    matches!(reason, Some(Reason::BadCredentials | Reason::Refused | Reason::Forbidden))
+    matches!(reason, Some(Reason::BadCredentials | Reason::Refused | Reason::Forbidden | Reason::Required))
 }
 
 /// Remembers what the client gets in place of an error page, should it be refused with the page's status.

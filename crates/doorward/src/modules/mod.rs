@@ -6,6 +6,7 @@ pub mod addition;
 pub mod auth_basic;
 pub mod auth_outcome;
 pub mod auth_request;
+pub mod auth_require;
 pub mod autoindex;
 pub mod cache;
 pub mod core;
@@ -67,6 +68,7 @@ pub static MODULES: &[&Module] = &[
     &auth_request::EXTENSIONS,
     &auth_request::CACHE,
     &auth_request::PURGE,
+    &auth_require::MODULE,
     &try_files::MODULE,
     &resolver::MODULE,
     &upstream::MODULE,

@@ -1,0 +1,136 @@
+//! `ngx_http_auth_require_module`: requests pass only when values say so, which are known by the time of the access phase.
+
+use std::sync::Arc;
+
+use conf::Arg::{Many, Text};
+use conf::{Diagnostic, Node};
+
+use crate::compile::Compiler;
+use crate::directives;
+use crate::exchange::Exchange;
+use crate::log::Level;
+use crate::module::{Module, Settings};
+use crate::modules::auth_outcome::{self, Reason};
+use crate::plan::{Access, Verdict};
+use crate::run::Stop;
+use crate::variables::Template;
+
+/// The module's tables. As in NGINX Plus 1.29.0, whose documentation is what there is of it.
+pub static MODULE: Module = Module {
+    name: "ngx_http_auth_require_module",
+    directives: directives! { RequireSettings;
+        /// Lets a request pass when no value is empty or `0`, and refuses it with 403 otherwise, or with the status of
+        /// `error=`. It is asked after `auth_request`, and so it can decide by variables of `auth_request_set`, also
+        /// through a `map`. Of several lines, which must all be met, the first that is not says the status. With
+        /// `satisfy any` it is one of the methods that may let a request pass. A location that has lines of its own
+        /// inherits none; `off` leaves it without. Doorward counts 401 and 403 as failures (`auth_limit`).
+        "auth_require" in [HTTP SERVER LOCATION LIMIT_EXCEPT] (Many(&Text("$value | error=4xx | error=5xx | off")))
+            = "off" => require;
+    },
+    variables: &[],
+    plan: |_, scope, plan| {
+        if let Some(lines) = &scope.get_mut::<RequireSettings>().lines
+            && !lines.is_empty()
+        {
+            plan.access.push(Access::Require(Requirements { lines: lines.clone() }));
+        }
+        Ok(())
+    },
+};
+
+#[derive(Clone, Default)]
+struct RequireSettings {
+    lines: Option<Arc<[Line]>>,
+}
+
+impl Settings for RequireSettings {
+    fn inherit(&mut self, outer: &Self) {
+        if self.lines.is_none() {
+            self.lines.clone_from(&outer.lines);
+        }
+    }
+}
+
+fn require(c: &mut RequireSettings, cx: &mut Compiler, node: &Node) -> Result<(), Diagnostic> {
+    if let [word] = &*node.args
+        && *word.text == *b"off"
+    {
+        return conf::once(&mut c.lines, Arc::default(), node);
+    }
+    let mut line = Line { values: Box::default(), error: 403 };
+    let mut values = Vec::new();
+    for word in &node.args {
+        if let Some(status) = word.text.strip_prefix(b"error=") {
+            line.error = error(status).ok_or_else(|| {
+                Diagnostic::at(word.span, format!("invalid parameter \"{}\"", word.lossy())).instead(
+                    "the status of a refusal is one from error=400 to error=599, but not 444 and 499",
+                )
+            })?;
+            continue;
+        }
+        let value = Template::compile(word, &mut cx.variables)?;
+        if value.variables().next().is_none() {
+            return Err(Diagnostic::at(word.span, format!("\"{}\" says nothing of a request", word.lossy()))
+                .instead("what is required is a variable, such as one of a map; or it is `off`, alone"));
+        }
+        values.push((value, word.lossy().into()));
+    }
+    if values.is_empty() {
+        return Err(Diagnostic::at(node.name.span, "no value in \"auth_require\" directive".to_owned())
+            .instead(
+                "write the variables that must not be empty or 0: auth_require $value ... [error=403];",
+            ));
+    }
+    line.values = values.into();
+    let lines = c.lines.as_deref().unwrap_or_default();
+    if lines.is_empty() && c.lines.is_some() {
+        return Err(Diagnostic::at(
+            node.name.span,
+            "\"auth_require\" is \"off\" and required in one place".to_owned(),
+        )
+        .instead("leave one of the two out"));
+    }
+    c.lines = Some(lines.iter().cloned().chain([line]).collect());
+    Ok(())
+}
+
+/// A status that refuses: those that close the connection without an answer are none.
+fn error(text: &[u8]) -> Option<u16> {
+    let status = str::from_utf8(text).ok()?.parse().ok()?;
+    (matches!(status, 400..=599) && !matches!(status, 444 | 499)).then_some(status)
+}
+
+/// One line of `auth_require`.
+#[derive(Clone)]
+struct Line {
+    /// Each value with its text in the configuration, for the error log.
+    values: Box<[(Template, Box<str>)]>,
+    error: u16,
+}
+
+/// What a location requires of a request.
+pub struct Requirements {
+    lines: Arc<[Line]>,
+}
+
+impl Requirements {
+    /// Whether all requirements are met.
+    pub fn check(&self, ex: &Exchange<'_>) -> Result<Verdict, Stop> {
+        let mut value = Vec::new();
+        for line in &*self.lines {
+            for (template, text) in &line.values {
+                value.clear();
+                template.append(ex, &mut value);
+                if value.is_empty() || value == b"0" {
+                    auth_outcome::set_reason(ex, Reason::Required);
+                    ex.log(
+                        Level::Error,
+                        format_args!("authentication refused: required, \"{text}\" is empty or 0"),
+                    );
+                    return Err(Stop::Status(line.error));
+                }
+            }
+        }
+        Ok(Verdict::Allowed)
+    }
+}
