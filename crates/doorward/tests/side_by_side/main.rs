@@ -12,6 +12,7 @@ mod oracle;
 mod quoted;
 mod room;
 mod run;
+mod satisfy;
 mod script;
 mod server;
 
@@ -28,10 +29,16 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let mut trials = Vec::new();
-    for path in case_files(&folder) {
-        let name = path.strip_prefix(&folder).unwrap_or(&path).with_extension("").display().to_string();
-        match fs::read_to_string(&path).map_err(|error| error.to_string()).and_then(|text| case::read(&text))
-        {
+    let mut files: Vec<(String, Result<String, String>)> = case_files(&folder)
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(&folder).unwrap_or(&path).with_extension("").display().to_string();
+            (name, fs::read_to_string(&path).map_err(|error| error.to_string()))
+        })
+        .collect();
+    files.push(("access/satisfy".to_owned(), Ok(satisfy::file())));
+    for (name, text) in files {
+        match text.and_then(|text| case::read(&text)) {
             Ok(cases) => trials.extend(cases.into_iter().map(|case| trial(&name, case))),
             // A file that cannot be read is a failing test, not a silent gap.
             Err(error) => trials.push(Trial::test(name, move || Err(Failed::from(error)))),
