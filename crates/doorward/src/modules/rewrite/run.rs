@@ -5,6 +5,7 @@ use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::log::Level;
 use crate::modules::static_files::set_type_of_path;
+use crate::plan::{Content, Plan};
 use crate::run::Stop;
 use crate::variables::Template;
 
@@ -13,9 +14,30 @@ pub fn run<'c>(ex: &mut Exchange<'c>, program: &'c Program) -> Result<(), Stop> 
     if program.steps.is_empty() {
         return Ok(());
     }
-    let mut changed = false;
-    let _end = steps(ex, program, &mut changed)?;
-    if changed { Err(Stop::Relocate) } else { Ok(()) }
+    let mut rules = Rules::default();
+    let _end = steps(ex, program, &mut rules)?;
+    if rules.changed {
+        return Err(Stop::Relocate);
+    }
+    if rules.overruled {
+        ex.log(
+            Level::Error,
+            format_args!(
+                "the last \"if\" that holds does not say where to pass the request, which an earlier one does"
+            ),
+        );
+        return Err(Stop::Status(500));
+    }
+    Ok(())
+}
+
+/// What the rules have come to so far.
+#[derive(Default)]
+struct Rules {
+    /// The path is another one.
+    changed: bool,
+    /// An `if` passes the request on, and a later one took its place that does not.
+    overruled: bool,
 }
 
 /// What comes after a rule.
@@ -24,7 +46,7 @@ enum Next {
     End,
 }
 
-fn steps<'c>(ex: &mut Exchange<'c>, program: &'c Program, changed: &mut bool) -> Result<Next, Stop> {
+fn steps<'c>(ex: &mut Exchange<'c>, program: &'c Program, rules: &mut Rules) -> Result<Next, Stop> {
     for step in &program.steps {
         match step {
             Step::Set { index, write, value } => {
@@ -35,13 +57,13 @@ fn steps<'c>(ex: &mut Exchange<'c>, program: &'c Program, changed: &mut bool) ->
                 }
             }
             Step::Break => {
-                if std::mem::take(changed) {
+                if std::mem::take(&mut rules.changed) {
                     ex.valid_location = false;
                 }
                 return Ok(Next::End);
             }
             Step::Return { status, text } => return Err(answer(ex, *status, text.as_ref())),
-            Step::Rewrite(rewrite) => match apply(ex, rewrite, program.log, changed)? {
+            Step::Rewrite(rewrite) => match apply(ex, rewrite, program.log, &mut rules.changed)? {
                 Next::Rule => {}
                 Next::End => return Ok(Next::End),
             },
@@ -53,9 +75,11 @@ fn steps<'c>(ex: &mut Exchange<'c>, program: &'c Program, changed: &mut bool) ->
                 }
                 if holds {
                     if let Some(plan) = plan {
+                        rules.overruled = (rules.overruled || passes_on(ex.plan))
+                            && matches!(plan.content, Content::Files(_));
                         ex.plan = plan;
                     }
-                    if matches!(steps(ex, program, changed)?, Next::End) {
+                    if matches!(steps(ex, program, rules)?, Next::End) {
                         return Ok(Next::End);
                     }
                 }
@@ -63,6 +87,10 @@ fn steps<'c>(ex: &mut Exchange<'c>, program: &'c Program, changed: &mut bool) ->
         }
     }
     Ok(Next::Rule)
+}
+
+fn passes_on(plan: &Plan) -> bool {
+    matches!(plan.content, Content::Proxy(_) | Content::FastCgi(_))
 }
 
 fn apply(ex: &mut Exchange<'_>, rewrite: &Rewrite, log: bool, changed: &mut bool) -> Result<Next, Stop> {
