@@ -2,7 +2,7 @@
 
 use net::Address;
 use wire::Name;
-use wire::h1::Version;
+use wire::h1::{Method, Version};
 
 use crate::compile::as_path;
 use crate::deliver::itoa;
@@ -226,11 +226,20 @@ fn sent_http(ex: &Exchange<'_>, name: &[u8], out: &mut Vec<u8>) -> bool {
                 && number(seconds, out);
         }
         b"connection" => {
-            let kept = ex.visit.keep_alive.get();
-            return append(if kept { b"keep-alive" } else { b"close" }, out);
+            let said: &[u8] = match response.status {
+                101 => b"upgrade",
+                _ if ex.visit.keep_alive.get() => b"keep-alive",
+                _ => b"close",
+            };
+            return append(said, out);
         }
         b"transfer_encoding" => {
-            let chunked = response.content_length.is_none() && ex.visit.head.version >= Version::Http11;
+            let chunked = response.content_length.is_none()
+                && response.status >= 200
+                && !matches!(response.status, 204 | 304)
+                && ex.method != Method::Head
+                && ex.plan.core.chunked_transfer_encoding
+                && ex.visit.head.version >= Version::Http11;
             return chunked && append(b"chunked", out);
         }
         _ => {}
