@@ -16,12 +16,16 @@ pub struct Plan {
     pub rewrite: rewrite::Program,
     /// Whom to believe where requests come from (`set_real_ip_from`).
     pub realip: Option<Arc<realip::RealIp>>,
+    /// Whether paths that are read in more than one way are refused (`reject_ambiguous_path`); the server's counts.
+    pub rejects_ambiguous_path: bool,
     /// Pages that may link here (`valid_referers`).
     pub referers: Option<Arc<referer::Referers>>,
     /// How links are checked (`secure_link`).
     pub secure_link: Option<Arc<secure_link::SecureLink>>,
     /// What limits requests before anyone is asked, in the order of the preaccess phase.
     pub preaccess: Vec<Preaccess>,
+    /// Whether CORS preflights need no credentials (`auth_skip_preflight`).
+    pub skips_preflight: bool,
     /// How often its methods may refuse (`auth_limit`).
     pub auth_limit: Option<Box<limits::AuthLimit>>,
     /// Who may pass, in the order of the access phase.
@@ -53,9 +57,11 @@ impl Plan {
             core,
             rewrite: rewrite::Program::default(),
             realip: None,
+            rejects_ambiguous_path: false,
             referers: None,
             secure_link: None,
             preaccess: Vec::new(),
+            skips_preflight: false,
             auth_limit: None,
             access: Vec::new(),
             precontent: Vec::new(),

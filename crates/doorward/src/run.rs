@@ -10,7 +10,8 @@ use crate::log::Level;
 use crate::modules::limits::AuthLimit;
 use crate::modules::upstream::Attempts;
 use crate::modules::{
-    access_log, auth_outcome, core, empty_gif, not_modified, otel, prometheus, range, rewrite, stub_status,
+    access_log, ambiguous_path, auth_outcome, core, empty_gif, not_modified, otel, preflight, prometheus,
+    range, rewrite, stub_status,
 };
 use crate::plan::{Access, Content, Filter, Plan, Preaccess, Precontent, Verdict};
 
@@ -49,12 +50,16 @@ enum At<'c> {
 
 /// Runs a request, or a subrequest, to its response. `None` closes the connection without one.
 pub async fn run(ex: &mut Exchange<'_>) -> Option<Body> {
-    if ex.is_main()
-        && let Some(realip) = &ex.server.plan.realip
-    {
-        realip.apply(ex);
+    let mut at = At::Server;
+    if ex.is_main() {
+        if let Some(realip) = &ex.server.plan.realip {
+            realip.apply(ex);
+        }
+        if ambiguous_path::is_refused(ex) {
+            at = At::Ended(400);
+        }
     }
-    drive(ex, At::Server).await
+    drive(ex, at).await
 }
 
 /// Ends a request with a status before its path is known.
@@ -246,12 +251,15 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
     let mut refused = None;
     // Asked once before credentials are looked at, and once more when they were found right.
     let mut limit = None;
+    let preflight = plan.skips_preflight && preflight::is_preflight(ex);
     for method in &plan.access {
-        if limit.is_none() && plan.auth_limit.is_some() && method.checks_credentials() {
+        let skipped = preflight && method.checks_credentials();
+        if limit.is_none() && plan.auth_limit.is_some() && method.checks_credentials() && !skipped {
             limit = plan.auth_limit.as_deref();
             check(limit, ex)?;
         }
         let verdict = match method {
+            _ if skipped => Ok(Verdict::Allowed),
             Access::Address(rules) => rules.check(ex),
             Access::Basic(basic) => basic.check(ex).await,
             Access::Request(request) => request.check(ex).await,

@@ -90,6 +90,57 @@ pub fn unsafe_uri<'a>(uri: &'a [u8], out: &mut Vec<u8>) -> Result<Option<&'a [u8
     Ok(args)
 }
 
+/// Why a path is read in more than one way: in a sentence, `a path with ...`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's words are its documentation")]
+pub enum Ambiguity {
+    #[error("an encoded slash")]
+    Slash,
+    #[error("an encoded dot")]
+    Dot,
+    #[error("an encoded NUL")]
+    Nul,
+    #[error("a backslash")]
+    Backslash,
+    #[error("a dot segment")]
+    DotSegment,
+    #[error("a parameter at a dot segment")]
+    DotParameter,
+}
+
+/// Whether a path, as it was sent, is one that some read as another: what is encoded counts however often it is.
+pub fn ambiguity(path: &[u8]) -> Option<Ambiguity> {
+    for (at, &byte) in path.iter().enumerate() {
+        let meant = if byte == b'%' { decoded(path.get(at + 1..).unwrap_or_default()) } else { Some(byte) };
+        match meant {
+            Some(b'\\') => return Some(Ambiguity::Backslash),
+            Some(0) => return Some(Ambiguity::Nul),
+            Some(b'/') if byte == b'%' => return Some(Ambiguity::Slash),
+            Some(b'.') if byte == b'%' => return Some(Ambiguity::Dot),
+            _ => {}
+        }
+    }
+    path.split(|&byte| byte == b'/').find_map(|segment| {
+        let name = segment.split(|&byte| byte == b';').next().unwrap_or_default();
+        match name {
+            b"." | b".." if name.len() < segment.len() => Some(Ambiguity::DotParameter),
+            b"." | b".." => Some(Ambiguity::DotSegment),
+            _ => None,
+        }
+    })
+}
+
+/// The byte that what is behind a `%` means to who decodes it until nothing is encoded any more.
+fn decoded(mut behind: &[u8]) -> Option<u8> {
+    while let Some(rest) = behind.strip_prefix(b"25") {
+        behind = rest;
+    }
+    match behind {
+        [high, low, ..] => Some(hex(*high)? << 4 | hex(*low)?),
+        _ => None,
+    }
+}
+
 /// The part of a path behind the last dot of its last segment; a dot the segment begins with does not count.
 pub fn extension(path: &[u8]) -> &[u8] {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
@@ -258,6 +309,29 @@ mod tests {
         let mut out = Vec::new();
         normalize(path.as_bytes(), merge, &mut out).ok()?;
         Some(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    #[test]
+    fn paths_that_are_read_in_more_than_one_way() {
+        use Ambiguity::*;
+        for (path, found) in [
+            (&b"/a/b.c;v=1/..d/.e/f.%20%25"[..], None),
+            (b"/", None),
+            (b"/a%2Fb", Some(Slash)),
+            (b"/a%252fb", Some(Slash)),
+            (b"/a%25252fb", Some(Slash)),
+            (b"/a/%2e%2e/b", Some(Dot)),
+            (b"/a/%252E/b", Some(Dot)),
+            (b"/a%00", Some(Nul)),
+            (b"/a\\b", Some(Backslash)),
+            (b"/a%5cb", Some(Backslash)),
+            (b"/a/../b", Some(DotSegment)),
+            (b"/a/.", Some(DotSegment)),
+            (b"/a/..;/b", Some(DotParameter)),
+            (b"/a/.;x=1", Some(DotParameter)),
+        ] {
+            assert_eq!(ambiguity(path), found, "{}", path.escape_ascii());
+        }
     }
 
     #[test]

@@ -83,6 +83,8 @@ reasons! {
     NoCredentials = "no_credentials",
     /// Its credentials are wrong.
     BadCredentials = "bad_credentials",
+    /// Its path is read in more than one way (`reject_ambiguous_path`).
+    AmbiguousPath = "ambiguous_path",
     /// Authentication failed too often before (`auth_limit`).
     Limited = "limited",
     /// The auth service answered 401.

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod access_log;
 pub mod addition;
+pub mod ambiguous_path;
 pub mod auth_basic;
 pub mod auth_outcome;
 pub mod auth_request;
@@ -18,6 +19,7 @@ pub mod limits;
 pub mod map;
 pub mod not_modified;
 pub mod otel;
+pub mod preflight;
 pub mod prometheus;
 pub mod proxy;
 pub mod proxy_protocol;
@@ -52,6 +54,7 @@ pub static MODULES: &[&Module] = &[
     &core::TYPES,
     &rewrite::MODULE,
     &proxy_protocol::MODULE,
+    &ambiguous_path::MODULE,
     &realip::MODULE,
     &referer::MODULE,
     &secure_link::MODULE,
@@ -61,6 +64,7 @@ pub static MODULES: &[&Module] = &[
     &geo::MODULE,
     &map::MODULE,
     &split_clients::MODULE,
+    &preflight::MODULE,
     &access::MODULE,
     &auth_basic::MODULE,
     &auth_outcome::MODULE,
