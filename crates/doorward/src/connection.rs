@@ -17,7 +17,7 @@ use crate::exchange::{Exchange, Visit};
 use crate::log::{Level, system_error};
 use crate::modules::cache;
 use crate::modules::core::{Lingering, body_allowed};
-use crate::modules::{access_log, otel, proxy_protocol};
+use crate::modules::{access_log, identity, otel, proxy_protocol};
 use crate::request_body::RequestBody;
 use crate::run::{Stop, give_up, refuse, run};
 use crate::worker::{Counted, Service, Worker};
@@ -297,7 +297,7 @@ async fn answer(
     client: &Client,
     service: &Rc<Service>,
     worker: &Rc<Worker>,
-    head: &RequestHead,
+    head: &mut RequestHead,
     bytes: &[u8],
     started: u64,
     refused: Option<Refused>,
@@ -313,6 +313,10 @@ async fn answer(
     }
     let (at, pattern) = hosts.find(&host);
     let server = &config.servers[at];
+    if let Some(names) = &server.plan.identity {
+        identity::remove(names, head, bytes);
+    }
+    let head = &*head;
     let visit = Visit {
         worker,
         service,

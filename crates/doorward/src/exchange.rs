@@ -94,6 +94,8 @@ pub struct Exchange<'c> {
     pub depth: u8,
     /// Of a subrequest whose request is traced: its part of the trace.
     pub part: Option<Box<otel::Part>>,
+    /// Whether it is a question to an auth service, or part of one.
+    pub is_question: bool,
     /// The method, which internal redirects may change to GET.
     pub method: Method,
     /// The normalised path.
@@ -204,6 +206,7 @@ impl<'c> Exchange<'c> {
             plan: &server.plan,
             depth: 0,
             part: None,
+            is_question: false,
             method: visit.head.method,
             uri: Vec::new(),
             args: Vec::new(),
@@ -231,7 +234,15 @@ impl<'c> Exchange<'c> {
         child.args = args;
         child.as_sent = false;
         child.internal = true;
+        child.is_question = self.is_question;
         child.cache.updates.clone_from(&self.cache.updates);
+        child
+    }
+
+    /// A subrequest that asks whether this request may pass.
+    pub fn question(&self, uri: &[u8]) -> Self {
+        let mut child = self.child(uri.to_vec(), Vec::new());
+        child.is_question = true;
         child
     }
 

@@ -34,9 +34,52 @@ impl FieldNames {
     }
 }
 
+/// Names of fields that are told apart neither by case nor by `-` and `_`: many frameworks make one variable of both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AlikeNames(Vec<Box<[u8]>>);
+
+impl AlikeNames {
+    /// Adds a name.
+    pub fn insert(&mut self, name: &[u8]) {
+        if !self.contains(name) {
+            self.0.push(name.into());
+        }
+    }
+
+    /// Whether the name, or one like it, is among them.
+    pub fn contains(&self, name: &[u8]) -> bool {
+        let plain = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+        self.0
+            .iter()
+            .any(|known| known.len() == name.len() && known.iter().map(plain).eq(name.iter().map(plain)))
+    }
+
+    /// The names as they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(|name| &**name)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_alike_are_one() {
+        let mut names = AlikeNames::default();
+        names.insert(b"X-User-Id");
+        names.insert(b"x_user_id");
+        assert_eq!(names.iter().count(), 1);
+        assert!(names.contains(b"X_USER-ID") && names.contains(b"x-user-id"));
+        assert!(
+            !names.contains(b"X-User-I") && !names.contains(b"X-User-Ids") && !names.contains(b"XXUserXId")
+        );
+    }
 
     #[test]
     fn holds_known_and_other_names_in_any_case() {

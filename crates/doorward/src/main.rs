@@ -28,6 +28,7 @@ mod random;
 mod read_ahead;
 mod regex;
 mod request_body;
+mod request_fields;
 mod run;
 mod time;
 mod variables;

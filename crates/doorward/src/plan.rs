@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::field_names::AlikeNames;
 use crate::locate::Locations;
 use crate::modules::{
     access, access_log, addition, auth_basic, auth_request, auth_require, core, fastcgi, headers, limits,
@@ -18,6 +19,8 @@ pub struct Plan {
     pub realip: Option<Arc<realip::RealIp>>,
     /// Whether paths that are read in more than one way are refused (`reject_ambiguous_path`); the server's counts.
     pub rejects_ambiguous_path: bool,
+    /// Fields that no client may send (`auth_identity_headers`); the server's count.
+    pub identity: Option<Arc<AlikeNames>>,
     /// Pages that may link here (`valid_referers`).
     pub referers: Option<Arc<referer::Referers>>,
     /// How links are checked (`secure_link`).
@@ -26,6 +29,8 @@ pub struct Plan {
     pub preaccess: Vec<Preaccess>,
     /// Whether CORS preflights need no credentials (`auth_skip_preflight`).
     pub skips_preflight: bool,
+    /// Fields of upstreams' requests that only its auth service may set (`auth_request_copy_headers`).
+    pub copied: Option<Arc<AlikeNames>>,
     /// How often its methods may refuse (`auth_limit`).
     pub auth_limit: Option<Box<limits::AuthLimit>>,
     /// Who may pass, in the order of the access phase.
@@ -58,10 +63,12 @@ impl Plan {
             rewrite: rewrite::Program::default(),
             realip: None,
             rejects_ambiguous_path: false,
+            identity: None,
             referers: None,
             secure_link: None,
             preaccess: Vec::new(),
             skips_preflight: false,
+            copied: None,
             auth_limit: None,
             access: Vec::new(),
             precontent: Vec::new(),

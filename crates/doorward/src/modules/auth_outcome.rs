@@ -1,5 +1,6 @@
 //! What became of a request's authentication, whoever checked it: for logs, metrics and the limits on failures.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::auth_request;
@@ -8,6 +9,7 @@ use crate::exchange::Exchange;
 use crate::log::Level;
 use crate::module::Module;
 use crate::modules::auth_request::Page;
+use crate::request_fields::Copied;
 use crate::variables::Row;
 
 /// The module's tables: Doorward's own variables `$auth_*`, which keep their values through internal redirects.
@@ -51,6 +53,8 @@ pub struct Outcome {
     pub reason: Option<Reason>,
     /// Who it is, as far as the method that let it pass says so (`$auth_user`).
     pub user: Vec<u8>,
+    /// What the auth service said of the client for those behind the gateway (`auth_request_copy_headers`).
+    pub copied: Option<Rc<Copied>>,
     /// What the client gets in place of an error page.
     pub page: Option<Box<Page>>,
     /// The last answer of an auth service with the key of its question, for when the same is asked again.

@@ -15,6 +15,7 @@ pub mod empty_gif;
 pub mod fastcgi;
 pub mod geo;
 pub mod headers;
+pub mod identity;
 pub mod limits;
 pub mod map;
 pub mod not_modified;
@@ -55,6 +56,7 @@ pub static MODULES: &[&Module] = &[
     &rewrite::MODULE,
     &proxy_protocol::MODULE,
     &ambiguous_path::MODULE,
+    &identity::MODULE,
     &realip::MODULE,
     &referer::MODULE,
     &secure_link::MODULE,

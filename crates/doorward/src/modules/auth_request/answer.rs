@@ -1,13 +1,18 @@
 //! What an auth service answered, freed of the subrequest that it came in, and what follows from it.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 use wire::Name;
 
 use super::page::Page;
 use super::{AuthRequest, Extensions};
 use crate::exchange::Exchange;
+use crate::field_names::AlikeNames;
 use crate::log::Level;
 use crate::modules::auth_outcome::{self, Reason};
 use crate::plan::Verdict;
+use crate::request_fields::Copied;
 use crate::run::Stop;
 
 /// An answer as far as the location uses it.
@@ -33,6 +38,10 @@ pub struct Extended {
     pub page: Option<Page>,
     /// Values of `Set-Cookie` that the client gets.
     pub cookies: Vec<Vec<u8>>,
+    /// The names of the fields that are copied to those behind the gateway.
+    pub copy_headers: Arc<AlikeNames>,
+    /// Their values: name and value.
+    pub copied: Vec<(Box<[u8]>, Vec<u8>)>,
 }
 
 impl Answer {
@@ -79,6 +88,11 @@ impl Answer {
             ex.response.fields.add_bytes(b"Set-Cookie", cookie);
         }
         let page = self.extended.as_ref().and_then(|extended| extended.page.as_ref());
+        let copied = self.extended.as_ref().filter(|extended| !extended.copy_headers.is_empty());
+        if let Some(extended) = copied {
+            let copied = Copied { names: extended.copy_headers.clone(), fields: extended.copied.clone() };
+            ex.visit.auth.borrow_mut().copied = Some(Rc::new(copied));
+        }
         match self.status {
             200..300 => Ok(Verdict::Allowed),
             status @ (401 | 403) => {
@@ -121,7 +135,8 @@ impl Extended {
             .page
             .iter()
             .flat_map(|page| page.fields.iter().flat_map(|(name, value)| [name, value]).chain(&page.body));
-        pieces(page.chain(&self.cookies))
+        let copied = self.copied.iter().map(|(name, value)| name.len() + value.capacity() + 64);
+        pieces(page.chain(&self.cookies)) + copied.sum::<usize>()
     }
 
     fn take(on: &Extensions, child: &Exchange<'_>, body: Option<Vec<u8>>) -> Extended {
@@ -136,8 +151,19 @@ impl Extended {
         };
         let with_cookies = on.set_cookie || (passed && child.forced_status == 0);
         let cookies = if with_cookies { values(child, Name::SetCookie) } else { Vec::new() };
-        Extended { page, cookies }
+        let copied = match status {
+            200..300 => on.copy_headers.iter().flat_map(|name| said(child, name)).collect(),
+            _ => Vec::new(),
+        };
+        Extended { page, cookies, copy_headers: on.copy_headers.clone(), copied }
     }
+}
+
+/// Every value of a field of the answer, with its name as the configuration writes it.
+fn said(child: &Exchange<'_>, name: &[u8]) -> Vec<(Box<[u8]>, Vec<u8>)> {
+    let fields = child.response.fields.of_upstream();
+    let same = fields.filter(|(_, field, _)| field.eq_ignore_ascii_case(name));
+    same.map(|(_, _, value)| (name.into(), value.to_vec())).collect()
 }
 
 fn challenges(child: &Exchange<'_>) -> Vec<Vec<u8>> {

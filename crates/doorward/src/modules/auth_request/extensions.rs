@@ -8,7 +8,9 @@ use conf::{Diagnostic, Node, once};
 use super::page;
 use crate::body::Body;
 use crate::exchange::Exchange;
+use crate::field_names::AlikeNames;
 use crate::module::{Module, Scope};
+use crate::modules::identity;
 use crate::run::{Stop, log_subrequest, subrequest};
 use crate::{directives, settings};
 
@@ -22,6 +24,8 @@ settings! {
         pass_body: Option<u64> = None;
         /// Whether the client gets the service's cookies.
         set_cookie: bool = false;
+        /// Fields of the answer that those behind the gateway get in place of the client's.
+        copy_headers: Arc<AlikeNames> = Arc::default();
     }
 }
 
@@ -53,9 +57,23 @@ pub static EXTENSIONS: Module = Module {
         "auth_request_set_cookie" in [HTTP SERVER LOCATION] (Flag) = "off" => |c, _, n| {
             once(&mut c.set_cookie, n.flag(0)?, n)
         };
+        /// Copies these fields of the auth service's answer, when it lets a request pass, into the request that an upstream
+        /// or a FastCGI server gets, and into `$http_*`; a field with several values is copied with all of them. What the
+        /// client sent under these names, also with `_` for `-`, is left out in every location where the directive is in
+        /// force; the auth service itself sees it. `proxy_set_header` and `fastcgi_param` of the same name go before. Unlike
+        /// `proxy_set_header`, it is inherited as one list whatever else stands in a location; `off` takes it back.
+        /// Doorward's own directive.
+        "auth_request_copy_headers" in [HTTP SERVER LOCATION] (Many(&Text("field | off"))) = "off" => |c, _, n| {
+            let names = if n.args.len() == 1 && n.bytes(0) == b"off" { AlikeNames::default() } else { identity::names(n)? };
+            once(&mut c.copy_headers, Arc::new(names), n)
+        };
     },
     variables: &[],
-    plan: |_, _, _| Ok(()),
+    plan: |_, scope, plan| {
+        let names = scope.get_mut::<ExtensionSettings>().settle().copy_headers;
+        plan.copied = (!names.is_empty()).then_some(names);
+        Ok(())
+    },
 };
 
 fn statuses(node: &Node) -> Result<Arc<[u16]>, Diagnostic> {
@@ -78,14 +96,15 @@ impl Extensions {
         let settled = scope.get_mut::<ExtensionSettings>().settle();
         let is_used = !settled.pass_status.is_empty()
             || settled.pass_body.is_some_and(|most| most > 0)
-            || settled.set_cookie;
+            || settled.set_cookie
+            || !settled.copy_headers.is_empty();
         is_used.then(|| Box::new(settled))
     }
 
     /// What they are, in words: answers taken otherwise cannot stand for each other.
     pub(super) fn description(&self) -> Vec<u8> {
-        let Extensions { pass_status, pass_body, set_cookie } = self;
-        format!("{pass_status:?} {pass_body:?} {set_cookie}").into_bytes()
+        let Extensions { pass_status, pass_body, set_cookie, copy_headers } = self;
+        format!("{pass_status:?} {pass_body:?} {set_cookie} {copy_headers:?}").into_bytes()
     }
 
     /// Asks, and reads the body where the client may get it.
@@ -94,7 +113,7 @@ impl Extensions {
         ex: &mut Exchange<'c>,
         uri: &[u8],
     ) -> Result<(Box<Exchange<'c>>, Option<Vec<u8>>), Stop> {
-        let mut child = Box::new(ex.child(uri.to_vec(), Vec::new()));
+        let mut child = Box::new(ex.question(uri));
         let body = subrequest(ex, &mut child).await?;
         let body = self.take_body(&mut child, body).await;
         log_subrequest(&child);

@@ -11,17 +11,18 @@ use crate::log::{Level, system_error};
 use crate::modules::static_files::{map_to_path, root};
 use crate::modules::upstream::{append_fields, append_seconds};
 use crate::product;
+use crate::request_fields::RequestFields;
 use crate::variables::Row;
 
 pub(super) const ROWS: &[Row] = &[
     Row::family("http_", |ex, name, out| {
-        let visit = ex.visit;
         // nginx joins the values of a repeated field; those of Cookie with a semicolon.
         if name == b"cookie" {
             return join_cookies(ex, out);
         }
-        let fields = visit.head.fields.iter().map(|f| (f.name.of(visit.bytes), f.value.of(visit.bytes)));
-        append_fields(fields, name, out)
+        let fields = RequestFields::of(ex);
+        let client = fields.of_client().map(|(_, name, value)| (name, value));
+        append_fields(client.chain(fields.copied()), name, out)
     }),
     Row::family("arg_", |ex, name, out| append_some(wire::uri::arg(&ex.args, name), out)),
     Row::family("cookie_", |ex, name, out| {

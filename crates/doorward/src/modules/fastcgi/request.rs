@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
+use wire::Name;
 use wire::fastcgi::{self, Stream};
 
 use super::FastCgi;
 use crate::exchange::Exchange;
 use crate::modules::otel;
 use crate::plan::Content;
+use crate::request_fields::RequestFields;
 use crate::variables::Row;
 
 pub(super) const VARIABLES: &[Row] = &[
@@ -63,11 +65,12 @@ impl FastCgi {
                 }
             }
         }
-        if self.values.pass_request_headers {
-            for (name, value) in client_fields(ex) {
-                if !set.contains(&*name) {
-                    fastcgi::param(&name, &value, &mut params);
-                }
+        let fields = RequestFields::of(ex);
+        let client = self.values.pass_request_headers.then(|| fields.of_client());
+        let copied = fields.copied().map(|(name, value)| (Name::Other, name, value));
+        for (name, value) in as_params(client.into_iter().flatten().chain(copied)) {
+            if !set.contains(&*name) {
+                fastcgi::param(&name, &value, &mut params);
             }
         }
         fastcgi::begin(out);
@@ -76,24 +79,44 @@ impl FastCgi {
     }
 }
 
-/// The client's fields as `HTTP_NAME`, those of one name joined.
-fn client_fields(ex: &Exchange<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let visit = ex.visit;
-    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(visit.head.fields.len());
-    for field in &visit.head.fields {
-        let name = field.name.of(visit.bytes).iter().map(|b| match b {
+/// Fields as `HTTP_NAME`, those of one name joined.
+fn as_params<'a>(all: impl Iterator<Item = (Name, &'a [u8], &'a [u8])>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    for (id, name, value) in all {
+        let name = name.iter().map(|b| match b {
             b'-' => b'_',
             b => b.to_ascii_uppercase(),
         });
         let name: Vec<u8> = b"HTTP_".iter().copied().chain(name).collect();
-        let value = field.value.of(visit.bytes);
         match fields.iter_mut().find(|(known, _)| *known == name) {
             Some((_, joined)) => {
-                joined.extend_from_slice(if field.id == wire::Name::Cookie { b"; " } else { b", " });
+                joined.extend_from_slice(if id == Name::Cookie { b"; " } else { b", " });
                 joined.extend_from_slice(value);
             }
             None => fields.push((name, value.to_vec())),
         }
     }
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_one_name_are_one_parameter() {
+        let fields = [
+            (Name::Other, &b"X-User"[..], &b"ann"[..]),
+            (Name::Cookie, b"Cookie", b"a=1"),
+            (Name::Other, b"x_user", b"bob"),
+            (Name::Cookie, b"cookie", b"b=2"),
+        ];
+        let params = as_params(fields.into_iter());
+        let shown: Vec<_> = params
+            .iter()
+            .map(|(n, v)| (n.escape_ascii().to_string(), v.escape_ascii().to_string()))
+            .collect();
+        let wanted = [("HTTP_X_USER", "ann, bob"), ("HTTP_COOKIE", "a=1; b=2")];
+        assert_eq!(shown, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
 }

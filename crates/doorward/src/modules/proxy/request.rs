@@ -10,6 +10,7 @@ use crate::exchange::Exchange;
 use crate::field_names::FieldNames;
 use crate::modules::cache::Entry;
 use crate::modules::otel;
+use crate::request_fields::RequestFields;
 use crate::variables::{Row, Template};
 
 /// The fields of requests: those that the configuration sets, and which of the client's are left out for that.
@@ -157,7 +158,6 @@ impl Proxy {
         framing: RequestFraming,
         out: &mut Vec<u8>,
     ) -> Option<usize> {
-        let visit = ex.visit;
         match &self.values.method {
             Some(method) => method.append(ex, out),
             None if ex.cache.as_get() => out.extend_from_slice(b"GET"),
@@ -198,18 +198,20 @@ impl Proxy {
         let trace = otel::carried(ex);
         let wanted = |name: &[u8]| !self.request.leaves_out(Name::Other, name, false);
         let span_at = trace.and_then(|trace| trace.append_fields(wanted, out));
+        let fields = RequestFields::of(ex);
         if self.values.pass_request_headers {
-            for field in &visit.head.fields {
-                let name = field.name.of(visit.bytes);
-                if self.request.leaves_out(field.id, name, to_store)
+            for (id, name, value) in fields.of_client() {
+                if self.request.leaves_out(id, name, to_store)
                     || (trace.is_some() && otel::is_trace_field(name))
                 {
                     continue;
                 }
-                out.extend_from_slice(name);
-                out.extend_from_slice(b": ");
-                out.extend_from_slice(field.value.of(visit.bytes));
-                out.extend_from_slice(b"\r\n");
+                append_field(name, value, out);
+            }
+        }
+        for (name, value) in fields.copied() {
+            if !self.request.leaves_out(Name::of(name), name, false) {
+                append_field(name, value, out);
             }
         }
         out.extend_from_slice(b"\r\n");
@@ -287,6 +289,13 @@ impl Proxy {
             None => ex.method == Method::Head && !ex.cache.as_get(),
         }
     }
+}
+
+fn append_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 pub(super) const VARIABLES: &[Row] = &[

@@ -55,7 +55,7 @@ impl Cache {
     /// Decides by what is stored, or asks and stores the answer.
     pub async fn check(&self, request: &AuthRequest, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
         let view = self.view.get_or_init(|| View::of(ex.server, &ex.visit.config.variables, request, self));
-        let Some(key) = view.key(ex) else {
+        let Some(key) = as_asked(ex, |ex| view.key(ex)) else {
             self.count(ex, Use::Bypass);
             return Box::pin(request.put(ex, |_| ())).await?.0.judge(ex);
         };
@@ -151,7 +151,11 @@ impl Cache {
             // Cookies are for this request only, whoever sets them.
             lifetime.time = 0;
         }
-        let marks = if lifetime.time > 0 { view.marks(ex, &self.store.secret) } else { Box::default() };
+        let marks = if lifetime.time > 0 {
+            as_asked(ex, |ex| view.marks(ex, &self.store.secret))
+        } else {
+            Box::default()
+        };
         let decision = Decision {
             answer: kept,
             user,
@@ -222,6 +226,14 @@ impl Cache {
             counts.add(used);
         }
     }
+}
+
+/// Looks at a request as the auth service will see it, with all that the client sent.
+fn as_asked<'c, T>(ex: &mut Exchange<'c>, look: impl FnOnce(&Exchange<'c>) -> T) -> T {
+    ex.is_question = true;
+    let seen = look(ex);
+    ex.is_question = false;
+    seen
 }
 
 /// Whether an answer is none: the service failed.

@@ -1,0 +1,56 @@
+//! The fields of a request as those behind the gateway see them: the client's, but for those that only an auth service may
+//! set (`auth_request_copy_headers`).
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use wire::Name;
+
+use crate::exchange::{Exchange, Visit};
+use crate::field_names::AlikeNames;
+
+/// What an auth service said of the client in fields that are copied.
+#[derive(Debug, Default)]
+pub struct Copied {
+    /// The names of all fields that are copied, also of those that the answer did not have.
+    pub names: Arc<AlikeNames>,
+    /// Names and values, in the order of the names.
+    pub fields: Vec<(Box<[u8]>, Vec<u8>)>,
+}
+
+/// The fields of one request.
+pub struct RequestFields<'e> {
+    visit: &'e Visit<'e>,
+    /// Fields of the client that are not looked at.
+    hidden: Option<&'e AlikeNames>,
+    copied: Option<Rc<Copied>>,
+}
+
+impl<'e> RequestFields<'e> {
+    /// Those of a request in its location. The question to an auth service has the client's own.
+    pub fn of(ex: &'e Exchange<'_>) -> RequestFields<'e> {
+        let visit = ex.visit;
+        if ex.is_question {
+            return RequestFields { visit, hidden: None, copied: None };
+        }
+        let copied = visit.auth.borrow().copied.clone();
+        RequestFields { visit, hidden: ex.plan.copied.as_deref(), copied }
+    }
+
+    /// What came from the client: known name, name, value.
+    pub fn of_client(&self) -> impl Iterator<Item = (Name, &[u8], &[u8])> {
+        let bytes = self.visit.bytes;
+        let fields = self.visit.head.fields.iter().map(move |f| (f.id, f.name.of(bytes), f.value.of(bytes)));
+        fields.filter(|(_, name, _)| !self.hides(name))
+    }
+
+    /// What an auth service said: name, value.
+    pub fn copied(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.copied.iter().flat_map(|copied| copied.fields.iter().map(|(name, value)| (&**name, &**value)))
+    }
+
+    fn hides(&self, name: &[u8]) -> bool {
+        self.hidden.is_some_and(|hidden| hidden.contains(name))
+            || self.copied.as_ref().is_some_and(|copied| copied.names.contains(name))
+    }
+}
