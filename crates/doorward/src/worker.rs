@@ -125,7 +125,7 @@ impl Drop for Tenure {
 /// What tells idle connections of one upstream apart: the server, and the location where `local` says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolKey {
-    /// The server's place in the group.
+    /// The server's own number in the group.
     pub peer: usize,
     /// The location, 0 where all share.
     pub location: usize,

@@ -1,6 +1,6 @@
 //! Directives of groups of servers.
 
-use conf::Arg::{Many, Optional, Text, Time};
+use conf::Arg::{Many, Optional, Text};
 
 use super::contexts::UPSTREAM;
 use super::verdict::{NOT_BUILT, SHARED_STATE};
@@ -8,20 +8,6 @@ use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
     row("zone", UPSTREAM, &[Text("name"), Optional(&Text("size"))], SHARED_STATE),
-    // ngx_http_upstream
-    row(
-        "resolver",
-        UPSTREAM,
-        &[
-            Many(&Text("address")),
-            Optional(&Text("valid=time")),
-            Optional(&Text("ipv4=on|off")),
-            Optional(&Text("ipv6=on|off")),
-            Optional(&Text("status_zone=zone")),
-        ],
-        NOT_BUILT,
-    ),
-    row("resolver_timeout", UPSTREAM, &[Time], NOT_BUILT),
     // ngx_http_upstream_least_time_module
     row("least_time", UPSTREAM, &[Text("header | last_byte"), Optional(&Text("inflight"))], NOT_BUILT),
     // ngx_http_upstream_sticky_module

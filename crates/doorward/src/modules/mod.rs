@@ -77,6 +77,7 @@ pub static MODULES: &[&Module] = &[
     &auth_require::MODULE,
     &try_files::MODULE,
     &resolver::MODULE,
+    &resolver::OF_UPSTREAM,
     &upstream::MODULE,
     &upstream::SERVERS,
     &proxy::MODULE,

@@ -37,6 +37,22 @@ pub static MODULE: Module = Module {
     plan: |_, _, _| Ok(()),
 };
 
+/// The same inside an `upstream` block.
+pub static OF_UPSTREAM: Module = Module {
+    name: "ngx_http_upstream_module",
+    directives: directives! { ResolverSettings;
+        /// The DNS servers for the names of this group's servers that have `resolve`, as the directive of the http block.
+        "resolver" in [UPSTREAM] (Many(&Text("address | parameter"))) = "" => |c, cx, n| {
+            let servers = servers(cx, n)?;
+            once(&mut c.servers, servers, n)
+        };
+        /// Longest wait for such a name.
+        "resolver_timeout" in [UPSTREAM] (Time) = "30s" => |c, _, n| once(&mut c.timeout, n.msec(0)?, n);
+    },
+    variables: &[],
+    plan: |_, _, _| Ok(()),
+};
+
 fn servers(cx: &mut Compiler, node: &Node) -> Result<Option<usize>, Diagnostic> {
     if node.args.len() == 1 && node.bytes(0) == b"off" {
         return Ok(None);

@@ -184,7 +184,7 @@ impl TunnelPass {
         if ex.method != Method::Connect {
             return Err(Stop::Status(405));
         }
-        let group = self.group(ex).await?;
+        let group = self.group(ex).await?.now(ex.visit.config);
         let (connection, lease) = self.connect_to_any(ex, &group).await?;
         ex.response.status = 200;
         ex.visit.keep_alive.set(false);

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::log::{Level, system_error};
 use crate::modules::cache;
 use crate::modules::otel::Sending;
+use crate::modules::upstream;
 use crate::worker::{Counters, Service, Tenure, Worker};
 
 /// What a thread is told.
@@ -203,6 +204,7 @@ async fn obey(worker: &Rc<Worker>, mut inbox: UnboundedReceiver<Order>) {
                     tenure: Arc::downgrade(&tenure),
                     shutdown_timeout: config.main.worker_shutdown_timeout,
                 };
+                upstream::keep_resolving(&config, &tenure);
                 let (spans, sending_spans) = Sending::start(&config).unzip();
                 sending.retain(|task| !task.is_over());
                 sending.extend(sending_spans);

@@ -111,6 +111,11 @@ impl Case {
             .collect()
     }
 
+    /// What the server of names knows, where there is one.
+    pub(crate) fn names(&self) -> Option<&str> {
+        self.sections.get("names").map(String::as_str)
+    }
+
     /// Whether HTTP/1.0 towards upstreams is asked for, and not only an old default.
     pub(crate) fn asks_in_version_10(&self) -> bool {
         self.configuration().contains("proxy_http_version 1.0")
@@ -118,7 +123,7 @@ impl Case {
 }
 
 /// Placeholders that are no services.
-const OWN: [&str; 5] = ["listen", "down", "dir", "user", "guide"];
+const OWN: [&str; 6] = ["listen", "down", "dir", "user", "guide", "names"];
 
 /// The words between per cent signs.
 pub(crate) fn placeholders(text: &str) -> BTreeSet<String> {

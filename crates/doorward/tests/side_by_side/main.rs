@@ -8,6 +8,7 @@ mod client;
 mod fold;
 mod judge;
 mod mock;
+mod names;
 mod oracle;
 mod quoted;
 mod room;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::case::{Case, placeholders};
 use crate::mock::Mock;
+use crate::names;
 use crate::room;
 use crate::script::Script;
 
@@ -39,6 +40,9 @@ impl Ground {
         if !hosts.is_empty() {
             values.insert("listen".to_owned(), room::LISTEN.to_owned());
             named = room::furnish(&hosts)?;
+        }
+        if let Some(text) = case.names() {
+            values.insert("names".to_owned(), names::start(text)?);
         }
         let mut listeners = Vec::new();
         for (name, _) in &services {
@@ -75,9 +79,10 @@ impl Ground {
 
     /// Replaces the placeholders.
     pub(crate) fn fill(&self, text: &str) -> String {
-        self.values
-            .iter()
-            .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("%{name}%"), value))
+        self.values.iter().fold(text.to_owned(), |text, (name, value)| {
+            let port = value.rsplit_once(':').map_or("", |(_, port)| port);
+            text.replace(&format!("%{name}%"), value).replace(&format!("%{name}:port%"), port)
+        })
     }
 
     fn write(&self, name: &str, text: &str) -> io::Result<()> {

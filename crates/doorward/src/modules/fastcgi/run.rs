@@ -57,7 +57,7 @@ struct Answer {
 impl FastCgi {
     /// Passes the request on and takes the answer's head; the body is pulled from what this returns.
     pub async fn run(&self, ex: &mut Exchange<'_>) -> Result<Body, Stop> {
-        let group = self.resolve(ex).await?;
+        let group = self.resolve(ex).await?.now(ex.visit.config);
         let visit = ex.visit;
         if ex.is_main() {
             visit.keep_body(ex.plan).await?;

@@ -113,7 +113,7 @@ impl Proxy {
         let visit = ex.visit;
         let upstream = question.upstream;
         let key = (upstream.keep_alive.connections > 0).then_some(PoolKey {
-            peer,
+            peer: upstream.peers[peer].id,
             location: if upstream.keep_alive.local { self.location_key } else { 0 },
         });
         let pooled = key.and_then(|key| visit.service.pools[upstream.index].borrow_mut().take(&key));

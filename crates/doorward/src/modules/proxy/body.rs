@@ -334,10 +334,10 @@ impl UpstreamBody {
         }
         let (Some(connection), Some(lease)) = (self.connection.take(), self.lease.take()) else { return };
         if let Some(key) = self.key
-            && let Group::Listed(index) = lease.group
             && !lease.service.is_retired()
         {
-            lease.service.keep(ex.visit.worker, index, key, connection);
+            let upstream = lease.group.upstream(&lease.service.config).index;
+            lease.service.keep(ex.visit.worker, upstream, key, connection);
         }
     }
 

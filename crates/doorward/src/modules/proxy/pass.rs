@@ -108,6 +108,15 @@ impl Group {
         Ok(Group::Own(Arc::new(Upstream::of_addresses(addresses))))
     }
 
+    /// The group as it is now, where its servers may change: for the length of a request.
+    pub fn now(&self, config: &Config) -> Group {
+        let resolving = match self {
+            Group::Listed(index) => config.upstreams.get(*index).and_then(|listed| listed.resolving.as_ref()),
+            Group::Own(_) => None,
+        };
+        resolving.map_or_else(|| self.clone(), |resolving| Group::Own(resolving.now()))
+    }
+
     /// The servers.
     pub fn upstream<'a>(&'a self, config: &'a Config) -> &'a Upstream {
         match self {

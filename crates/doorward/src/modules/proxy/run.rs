@@ -30,7 +30,8 @@ impl Proxy {
             visit.keep_body(ex.plan).await?;
         }
         ex.upstream.passed_to = Some(fixed.clone());
-        let upstream = fixed.group.upstream(visit.config);
+        let group = fixed.group.now(visit.config);
+        let upstream = group.upstream(visit.config);
         match &self.cache {
             Some(cache) => {
                 if let Some(body) = self.stored(cache, ex, &fixed).await? {
@@ -43,7 +44,7 @@ impl Proxy {
         if streamed && !visit.client.unread.borrow().is_empty() {
             first_piece(ex, &mut question).await?;
         }
-        let result = self.ask(ex, &fixed.group, &mut question).await;
+        let result = self.ask(ex, &group, &mut question).await;
         ex.upstream.in_use(None);
         visit.worker.buffers.put(question.head);
         result

@@ -12,6 +12,7 @@ pub struct State {
     seed: u64,
 }
 
+#[derive(Clone, Copy)]
 struct PeerState {
     /// The turn's running sum; the largest is chosen.
     current: i64,
@@ -37,6 +38,19 @@ impl State {
         };
         let seed = u64::from_ne_bytes(crate::random::bytes()) | 1;
         State { peers: peers.iter().map(fresh).collect(), seed }
+    }
+}
+
+impl State {
+    /// What is known of servers that were there before. The connections that they have now are not counted any more:
+    /// whoever holds one gives it back to the group that it was taken from.
+    pub fn take_over(&mut self, peers: &[Peer], before: &Upstream) {
+        let known = before.lock();
+        for (state, peer) in self.peers.iter_mut().zip(peers) {
+            if let Some(at) = before.peers.iter().position(|old| old.id == peer.id) {
+                *state = PeerState { connections: 0, ..known.peers[at] };
+            }
+        }
     }
 }
 

@@ -9,12 +9,15 @@ use net::Address;
 
 use super::balance::State;
 use super::method::{Method, Ring};
+use super::resolving::{Known, Remembered, Resolving};
 use super::url::{Scheme, Target};
 use crate::compile::Compiler;
 use crate::directives;
 use crate::metrics::{Metrics, PeerCounts};
 use crate::module::{Directive, Scope, Settings};
+use crate::modules::resolver::{Resolver, ResolverSettings};
 use crate::variables::Template;
+use crate::zone::Zones;
 
 /// A group of servers that requests are spread over.
 pub struct Upstream {
@@ -32,11 +35,26 @@ pub struct Upstream {
     pub keep_alive: KeepAlive,
     /// What is known of the servers; shared by the workers.
     pub state: Mutex<State>,
+    /// Where the servers are, when that changes; this group itself has none then.
+    pub resolving: Option<Arc<Resolving>>,
+    /// A number that no server has had yet.
+    pub(super) next_id: usize,
+}
+
+/// What stays of a group when its servers change.
+pub struct Frame {
+    /// Its name.
+    pub(super) name: Arc<str>,
+    index: usize,
+    method: Option<MethodLine>,
+    keep_alive: KeepAlive,
 }
 
 /// One address of a server of a group.
 #[derive(Clone, Debug)]
 pub struct Peer {
+    /// Tells it from the others of its group, also from those before it when they change.
+    pub id: usize,
     /// As the `server` directive wrote it.
     pub server: String,
     /// Where it is.
@@ -84,6 +102,7 @@ pub struct Block {
 }
 
 /// A balancing method as written.
+#[derive(Clone)]
 enum MethodLine {
     LeastConn,
     IpHash,
@@ -95,16 +114,19 @@ impl Settings for Block {
     fn inherit(&mut self, _: &Self) {}
 }
 
+/// A `server` line.
 #[derive(Clone)]
-struct ServerLine {
-    target: Target,
+pub(super) struct ServerLine {
+    pub(super) target: Target,
     text: String,
     weight: u32,
     max_fails: u32,
     fail_timeout: u64,
     max_conns: u32,
     down: bool,
-    backup: bool,
+    pub(super) backup: bool,
+    /// Whether the addresses are looked up while it serves.
+    resolve: bool,
     span: Span,
 }
 
@@ -141,7 +163,9 @@ pub(super) const DIRECTIVES: &[Directive] = directives! { Outside;
 };
 
 pub(super) const SERVERS: &[Directive] = directives! { Block;
-    /// One server of the group; a name with several addresses is several servers.
+    /// One server of the group; a name with several addresses is several servers. Names are looked up once, when the
+    /// configuration is read; with `resolve` while the group serves, and again whenever the answer's time is over, by the
+    /// `resolver` of the group or of the http block: until an address is found, requests are answered with 502.
     "server" in [UPSTREAM] (Text("address"), Optional(&Many(&Text("parameter")))) = "" => server;
     /// Chooses by the client's address: clients of one network stay with one server.
     "ip_hash" in [UPSTREAM] () = "" => |c, cx, n| method(c, cx, n, MethodLine::IpHash);
@@ -199,23 +223,14 @@ fn server(block: &mut Block, _: &mut Compiler, node: &Node) -> Result<(), Diagno
     let text = node.str(0)?.to_owned();
     let target = Target::parse(text.as_bytes(), false)
         .map_err(|error| Diagnostic::at(node.args[0].span, format!("{error} in upstream \"{text}\"")))?;
-    let mut line = ServerLine {
-        target,
-        text,
-        weight: 1,
-        max_fails: 1,
-        fail_timeout: 10_000,
-        max_conns: 0,
-        down: false,
-        backup: false,
-        span: node.span,
-    };
+    let mut line = ServerLine::of(target, text, node.span);
     for word in &node.args[1..] {
         let text = String::from_utf8_lossy(&word.text).into_owned();
         let invalid = || Diagnostic::at(word.span, format!("invalid parameter \"{text}\""));
         let number = |digits: &str| digits.parse::<u32>().map_err(|_| invalid());
         match text.split_once('=') {
             None if text == "down" => line.down = true,
+            None if text == "resolve" => line.resolve = true,
             None if text == "backup" => {
                 if matches!(
                     block.method,
@@ -287,10 +302,16 @@ impl Groups {
         self.groups.iter_mut().flat_map(Group::faults).collect()
     }
 
-    /// Looks up every server and makes the groups; their servers are counted in `metrics`.
-    pub fn finish(self, metrics: Option<&Metrics>) -> Result<Vec<Arc<Upstream>>, Diagnostic> {
+    /// Looks up every server and makes the groups; their servers are counted in `metrics`. Names that are looked up
+    /// later are asked of `resolver`, unless the group names its own.
+    pub fn finish(
+        self,
+        metrics: Option<&Metrics>,
+        resolver: &ResolverSettings,
+        zones: &Zones,
+    ) -> Result<Vec<Arc<Upstream>>, Diagnostic> {
         let groups = self.groups.into_iter().enumerate();
-        groups.map(|(index, group)| group.finish(index, metrics).map(Arc::new)).collect()
+        groups.map(|(index, group)| group.finish(index, metrics, resolver, zones).map(Arc::new)).collect()
     }
 }
 
@@ -299,7 +320,8 @@ impl Group {
         match (&mut self.block, &self.implied) {
             (Some(scope), _) => {
                 let servers = &scope.get_mut::<Block>().servers;
-                servers.iter().filter_map(|line| look_up(&line.target, 80, line.span).err()).collect()
+                let servers = servers.iter().filter(|line| !line.is_named());
+                servers.filter_map(|line| look_up(&line.target, 80, line.span).err()).collect()
             }
             (None, Some((target, scheme))) => {
                 look_up(target, scheme.port(), self.span).err().into_iter().collect()
@@ -308,7 +330,13 @@ impl Group {
         }
     }
 
-    fn finish(self, index: usize, metrics: Option<&Metrics>) -> Result<Upstream, Diagnostic> {
+    fn finish(
+        self,
+        index: usize,
+        metrics: Option<&Metrics>,
+        resolver: &ResolverSettings,
+        zones: &Zones,
+    ) -> Result<Upstream, Diagnostic> {
         let mut peers = Vec::new();
         let mut backups = Vec::new();
         let mut line = None;
@@ -316,6 +344,18 @@ impl Group {
             KeepAlive { connections: 32, local: true, requests: 1000, time: 3_600_000, timeout: 60_000 };
         if let Some(mut scope) = self.block {
             let block = std::mem::take(scope.get_mut::<Block>());
+            if let Some((connections, local)) = block.keep_alive {
+                keep_alive = KeepAlive { connections, local, ..keep_alive };
+            }
+            keep_alive.requests = block.requests.unwrap_or(keep_alive.requests);
+            keep_alive.time = block.time.unwrap_or(keep_alive.time);
+            keep_alive.timeout = block.timeout.unwrap_or(keep_alive.timeout);
+            if block.servers.iter().any(ServerLine::is_named) {
+                let frame = Frame { name: self.name.into(), index, method: block.method, keep_alive };
+                let own = scope.get_mut::<ResolverSettings>();
+                own.inherit(resolver);
+                return frame.resolving(block.servers, &own.settle(), self.span, zones);
+            }
             for line in &block.servers {
                 let into = if line.backup { &mut backups } else { &mut peers };
                 let addresses = look_up(&line.target, 80, line.span)?;
@@ -325,60 +365,96 @@ impl Group {
                 return Err(Diagnostic::at(self.span, "no servers are inside upstream"));
             }
             line = block.method;
-            if let Some((connections, local)) = block.keep_alive {
-                keep_alive = KeepAlive { connections, local, ..keep_alive };
-            }
-            keep_alive.requests = block.requests.unwrap_or(keep_alive.requests);
-            keep_alive.time = block.time.unwrap_or(keep_alive.time);
-            keep_alive.timeout = block.timeout.unwrap_or(keep_alive.timeout);
         } else if let Some((target, scheme)) = &self.implied {
-            let line = ServerLine {
-                target: target.clone(),
-                text: target.authority(*scheme),
-                weight: 1,
-                max_fails: 1,
-                fail_timeout: 10_000,
-                max_conns: 0,
-                down: false,
-                backup: false,
-                span: self.span,
-            };
+            let line = ServerLine::of(target.clone(), target.authority(*scheme), self.span);
             peers.extend(
                 look_up(target, scheme.port(), self.span)?.into_iter().map(|address| line.peer(address)),
             );
         }
-        let method = match line {
-            None => Method::RoundRobin,
-            Some(MethodLine::LeastConn) => Method::LeastConn,
-            Some(MethodLine::IpHash) => Method::IpHash,
-            Some(MethodLine::Hash(key, false)) => Method::Hash(key),
-            Some(MethodLine::Hash(key, true)) => Method::Consistent(key, Ring::new(&peers)),
-            Some(MethodLine::Random(two)) => Method::Random { two },
-        };
-        let first_backup = peers.len();
-        peers.extend(backups);
         if let Some(metrics) = metrics {
-            for peer in &mut peers {
+            for peer in peers.iter_mut().chain(&mut backups) {
                 peer.counts = Some(Arc::new(PeerCounts::new(metrics, &self.name, &peer.name)));
             }
         }
-        let state = Mutex::new(State::new(&peers));
-        Ok(Upstream {
-            name: self.name.into(),
-            index,
+        for (id, peer) in peers.iter_mut().chain(&mut backups).enumerate() {
+            peer.id = id;
+        }
+        let frame = Frame { name: self.name.into(), index, method: line, keep_alive };
+        Ok(frame.with(peers, backups, None))
+    }
+}
+
+impl Frame {
+    /// The group with these servers; those that were in `before` keep their record.
+    pub(super) fn with(
+        &self,
+        mut peers: Vec<Peer>,
+        backups: Vec<Peer>,
+        before: Option<&Upstream>,
+    ) -> Upstream {
+        let method = match &self.method {
+            None => Method::RoundRobin,
+            Some(MethodLine::LeastConn) => Method::LeastConn,
+            Some(MethodLine::IpHash) => Method::IpHash,
+            Some(MethodLine::Hash(key, false)) => Method::Hash(key.clone()),
+            Some(MethodLine::Hash(key, true)) => Method::Consistent(key.clone(), Ring::new(&peers)),
+            Some(MethodLine::Random(two)) => Method::Random { two: *two },
+        };
+        let first_backup = peers.len();
+        peers.extend(backups);
+        let mut state = State::new(&peers);
+        if let Some(before) = before {
+            state.take_over(&peers, before);
+        }
+        Upstream {
+            name: self.name.clone(),
+            index: self.index,
             peers,
             backups: first_backup,
             method,
-            keep_alive,
-            state,
-        })
+            keep_alive: self.keep_alive.clone(),
+            state: Mutex::new(state),
+            resolving: None,
+            next_id: 0,
+        }
+    }
+
+    /// The group with servers whose addresses are looked up while it serves.
+    fn resolving(
+        self,
+        lines: Vec<ServerLine>,
+        resolver: &Resolver,
+        span: Span,
+        zones: &Zones,
+    ) -> Result<Upstream, Diagnostic> {
+        let Some(names) = resolver.servers else {
+            let text =
+                format!("no resolver defined to resolve names at run time in upstream \"{}\"", self.name);
+            return Err(
+                Diagnostic::at(span, text).instead("write `resolver ADDRESS;` there or in the http block")
+            );
+        };
+        let mut servers = Vec::new();
+        for line in lines {
+            let known = if line.is_named() {
+                let zone = format!("upstream {} name {}", self.name, line.target.host);
+                Known::Named(zones.get_or_make(&zone, Remembered::default))
+            } else {
+                Known::Fixed(look_up(&line.target, 80, line.span)?)
+            };
+            servers.push((line, known));
+        }
+        let mut upstream = self.with(Vec::new(), Vec::new(), None);
+        upstream.resolving = Some(Arc::new(Resolving::new(self, servers, names, resolver.timeout)));
+        Ok(upstream)
     }
 }
 
 impl Upstream {
     /// A group of addresses that a request named, which keeps no connections.
     pub fn of_addresses(addresses: Vec<Address>) -> Upstream {
-        let peer = |address: Address| Peer {
+        let peer = |(id, address): (usize, Address)| Peer {
+            id,
             server: address.to_string(),
             name: address.to_string().into(),
             address,
@@ -389,18 +465,50 @@ impl Upstream {
             down: false,
             counts: None,
         };
-        let peers: Vec<Peer> = addresses.into_iter().map(peer).collect();
+        let peers: Vec<Peer> = addresses.into_iter().enumerate().map(peer).collect();
         let keep_alive = KeepAlive { connections: 0, local: true, requests: 0, time: 0, timeout: 0 };
         let state = Mutex::new(State::new(&peers));
         let (name, backups) = (String::new(), peers.len());
         let method = Method::RoundRobin;
-        Upstream { name: name.into(), index: usize::MAX, peers, backups, method, keep_alive, state }
+        Upstream {
+            name: name.into(),
+            index: usize::MAX,
+            peers,
+            backups,
+            method,
+            keep_alive,
+            state,
+            resolving: None,
+            next_id: 0,
+        }
     }
 }
 
 impl ServerLine {
-    fn peer(&self, address: Address) -> Peer {
+    /// A server as it is without parameters.
+    fn of(target: Target, text: String, span: Span) -> ServerLine {
+        ServerLine {
+            target,
+            text,
+            weight: 1,
+            max_fails: 1,
+            fail_timeout: 10_000,
+            max_conns: 0,
+            down: false,
+            backup: false,
+            resolve: false,
+            span,
+        }
+    }
+
+    /// Whether its name is looked up while it serves.
+    fn is_named(&self) -> bool {
+        self.resolve && self.target.literal(80).is_none()
+    }
+
+    pub(super) fn peer(&self, address: Address) -> Peer {
         Peer {
+            id: 0,
             server: self.text.clone(),
             name: address.to_string().into(),
             address,
@@ -419,9 +527,19 @@ fn look_up(target: &Target, port: u16, span: Span) -> Result<Vec<Address>, Diagn
     if found.is_empty() {
         let sentence = format!("host not found in upstream \"{}\"", target.host);
         return Err(Diagnostic::at(span, sentence).instead(
-            "check the name, or write an address: names are looked up when the configuration is read"
+            "check the name, or write an address: names are looked up when the configuration is read; to start \
+             without it, write `server NAME resolve;` in an upstream block, and a `resolver`"
                 .to_owned(),
         ));
     }
     Ok(found)
+}
+
+/// What a group with one server is made of.
+#[cfg(test)]
+pub(super) fn of_test(server: &str) -> (Frame, ServerLine) {
+    let keep_alive = KeepAlive { connections: 0, local: true, requests: 0, time: 0, timeout: 0 };
+    let frame = Frame { name: "test".into(), index: 0, method: None, keep_alive };
+    let target = Target::parse(server.as_bytes(), false).expect("an address");
+    (frame, ServerLine::of(target, server.to_owned(), Span::default()))
 }

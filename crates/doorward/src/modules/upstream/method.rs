@@ -300,6 +300,7 @@ mod tests {
     #[test]
     fn another_server_moves_few_keys() {
         let peer = |port: u16| Peer {
+            id: usize::from(port),
             server: format!("127.0.0.1:{port}"),
             address: Address::Inet(([127, 0, 0, 1], port).into()),
             name: "".into(),
