@@ -9,6 +9,7 @@ mod identity;
 mod order;
 mod refusals;
 mod site;
+mod unchecked;
 mod values;
 
 use conf::{Diagnostic, Span, Tree};
@@ -20,7 +21,7 @@ use crate::modules;
 
 /// The checks, in the order of the page that lists them.
 const CHECKS: &[fn(&Site<'_>, &Definitions, &mut Found)] =
-    &[order::check, asked::check, identity::check, cached::check, refusals::check];
+    &[order::check, asked::check, identity::check, cached::check, refusals::check, unchecked::check];
 
 /// All warnings about a configuration, in the order of its lines.
 pub fn find(tree: &Tree) -> Vec<Diagnostic> {

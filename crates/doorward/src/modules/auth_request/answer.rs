@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wire::Name;
 
+use super::extensions::OnError;
 use super::page::Page;
 use super::{AuthRequest, Extensions};
 use crate::exchange::Exchange;
@@ -22,6 +23,8 @@ pub struct Answer {
     pub status: u16,
     /// Whether an upstream said so, and not this server itself.
     pub of_upstream: bool,
+    /// Whether the service could not be connected to, or let a time pass: nobody can have made it answer so.
+    pub unanswered: bool,
     /// Values of `WWW-Authenticate`, which are the client's (RFC 9110, section 11.6.1; RFC 6750, section 3.1); taken from
     /// 401 and 403.
     pub challenges: Vec<Vec<u8>>,
@@ -63,6 +66,7 @@ impl Answer {
         Answer {
             status,
             of_upstream: !child.upstream.is_empty(),
+            unanswered: is_unanswered(child),
             challenges: if matches!(status, 401 | 403) { challenges(child) } else { Vec::new() },
             values,
             extended: request.extensions.as_ref().map(|on| Box::new(Extended::take(on, child, body))),
@@ -83,7 +87,7 @@ impl Answer {
     }
 
     /// Lets the request pass or refuses it.
-    pub(super) fn judge(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
+    pub(super) fn judge(&self, request: &AuthRequest, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
         for cookie in self.extended.iter().flat_map(|extended| &extended.cookies) {
             ex.response.fields.add_bytes(b"Set-Cookie", cookie);
         }
@@ -119,9 +123,26 @@ impl Answer {
                 // nginx is still "sending to client" then, where the answer came from an upstream.
                 let doing = if self.of_upstream { " while sending to client" } else { "" };
                 ex.log(Level::Error, format_args!("auth request unexpected status: {status}{doing}"));
-                Err(Stop::Status(500))
+                match request.extensions.as_ref().map(|extensions| extensions.on_error) {
+                    Some(OnError::Allow) if self.unanswered => {
+                        request.let_pass_unchecked(ex);
+                        Ok(Verdict::Allowed)
+                    }
+                    Some(OnError::Status(instead)) if status >= 500 => Err(Stop::Status(instead)),
+                    _ => Err(Stop::Status(500)),
+                }
             }
         }
+    }
+}
+
+fn is_unanswered(child: &Exchange<'_>) -> bool {
+    // An answer that is made an error of here is one all the same.
+    let mut attempts = child.upstream.list().iter().filter(|attempt| attempt.header_time.is_none());
+    let answered = attempts.clone().count() < child.upstream.list().len();
+    match child.forced_status {
+        502 => !answered && attempts.all(|attempt| attempt.connect_time.is_none()),
+        status => !answered && status == 504,
     }
 }
 

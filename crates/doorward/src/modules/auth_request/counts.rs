@@ -10,6 +10,10 @@ static TOTAL: Family =
     Family { name: "nginx_http_auth_request_total", help: "Questions put to an auth service." };
 static STATUS_COUNT: Family =
     Family { name: "nginx_http_auth_request_status_count", help: "Answers of auth services by status." };
+static UNCHECKED: Family = Family {
+    name: "doorward_auth_unchecked_total",
+    help: "Requests let pass unchecked while an auth service did not answer (auth_request_on_error allow).",
+};
 static TIME: Family = Family {
     name: "nginx_http_auth_request_time_seconds",
     help: "Time from the question to the head of the auth service's answer.",
@@ -20,6 +24,7 @@ pub struct Counts {
     total: Arc<Counter>,
     statuses: Arc<Statuses>,
     times: Arc<Histogram>,
+    unchecked: Arc<Counter>,
 }
 
 impl Counts {
@@ -36,6 +41,7 @@ impl Counts {
             total: metrics.counter(&TOTAL, labels()),
             statuses: metrics.statuses(&STATUS_COUNT, labels()),
             times: metrics.histogram(&TIME, labels()),
+            unchecked: metrics.counter(&UNCHECKED, labels()),
         })
     }
 
@@ -44,5 +50,10 @@ impl Counts {
         self.total.add_one();
         self.statuses.add_one(status);
         self.times.observe(began.elapsed());
+    }
+
+    /// Counts a request that passed without an answer.
+    pub fn passed_unchecked(&self) {
+        self.unchecked.add_one();
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use conf::Arg::{Flag, Many, Text};
+use conf::Arg::{Flag, Many, Text, Time};
 use conf::{Diagnostic, Node, once};
 
 use super::page;
 use crate::body::Body;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Head};
 use crate::field_names::AlikeNames;
+use crate::log::Level;
 use crate::module::{Module, Scope};
 use crate::modules::identity;
 use crate::run::{Stop, log_subrequest, subrequest};
@@ -24,6 +25,10 @@ settings! {
         pass_body: Option<u64> = None;
         /// Whether the client gets the service's cookies.
         set_cookie: bool = false;
+        /// The longest time from the question to the decision, in milliseconds, 0 for what the location asked has.
+        timeout: u64 = 0;
+        /// What becomes of requests while the service does not answer.
+        on_error: OnError = OnError::Status(500);
         /// Fields of the answer that those behind the gateway get in place of the client's.
         copy_headers: Arc<AlikeNames> = Arc::default();
     }
@@ -56,6 +61,25 @@ pub static EXTENSIONS: Module = Module {
         /// whether the request is allowed or refused. Doorward's own directive.
         "auth_request_set_cookie" in [HTTP SERVER LOCATION] (Flag) = "off" => |c, _, n| {
             once(&mut c.set_cookie, n.flag(0)?, n)
+        };
+        /// The longest time from the question to the decision, retries and all. What is not decided by then is not let
+        /// pass: the service counts as one that does not answer (`auth_request_on_error`), and `$auth_status` is 504.
+        /// Without it, the timeouts of the location that is asked bound each step, 60s by default. Doorward's own directive.
+        "auth_request_timeout" in [HTTP SERVER LOCATION] (Time) = "0" => |c, _, n| {
+            once(&mut c.timeout, n.msec(0)?, n)
+        };
+        /// What becomes of requests while the auth service fails, that is, answers nothing or 5xx: `deny` refuses them with
+        /// 500, `status=` with another status from 500 to 599. `allow` lets them pass unchecked, but only while the service
+        /// cannot be connected to or a time is over: an answer that is an error still refuses, since clients could provoke
+        /// it. Who is let pass so is marked: the response has `X-Auth-Status: unchecked`, and there are a line in the error
+        /// log and a metric. Doorward's own directive.
+        "auth_request_on_error" in [HTTP SERVER LOCATION] (Text("deny | status=5xx | allow")) = "deny" => |c, _, n| {
+            let on_error = OnError::of(n.bytes(0)).ok_or_else(|| {
+                let word = n.args.first().map(conf::Word::lossy).unwrap_or_default();
+                Diagnostic::at(n.span, format!("invalid value \"{word}\" in \"auth_request_on_error\" directive"))
+                    .instead("it must be deny, allow, or a status from status=500 to status=599")
+            })?;
+            once(&mut c.on_error, on_error, n)
         };
         /// Copies these fields of the auth service's answer, when it lets a request pass, into the request that an upstream
         /// or a FastCGI server gets, and into `$http_*`; a field with several values is copied with all of them. What the
@@ -97,13 +121,16 @@ impl Extensions {
         let is_used = !settled.pass_status.is_empty()
             || settled.pass_body.is_some_and(|most| most > 0)
             || settled.set_cookie
+            || settled.timeout > 0
+            || settled.on_error != OnError::Status(500)
             || !settled.copy_headers.is_empty();
         is_used.then(|| Box::new(settled))
     }
 
     /// What they are, in words: answers taken otherwise cannot stand for each other.
     pub(super) fn description(&self) -> Vec<u8> {
-        let Extensions { pass_status, pass_body, set_cookie, copy_headers } = self;
+        // How long is waited, and what is done without an answer, makes no difference to one.
+        let Extensions { pass_status, pass_body, set_cookie, copy_headers, timeout: _, on_error: _ } = self;
         format!("{pass_status:?} {pass_body:?} {set_cookie} {copy_headers:?}").into_bytes()
     }
 
@@ -114,10 +141,33 @@ impl Extensions {
         uri: &[u8],
     ) -> Result<(Box<Exchange<'c>>, Option<Vec<u8>>), Stop> {
         let mut child = Box::new(ex.question(uri));
-        let body = subrequest(ex, &mut child).await?;
-        let body = self.take_body(&mut child, body).await;
+        let body = match self.timeout {
+            0 => self.ask_unbounded(ex, &mut child).await?,
+            ms => {
+                let made = ex.visit.subrequests.get();
+                let client = ex.visit.client;
+                let asked = client.waiting(ms, false, self.ask_unbounded(ex, &mut child)).await;
+                match asked {
+                    Ok(body) => body?,
+                    Err(_) => {
+                        ex.visit.subrequests.set(made);
+                        out_of_time(&mut child, ms);
+                        None
+                    }
+                }
+            }
+        };
         log_subrequest(&child);
         Ok((child, body))
+    }
+
+    async fn ask_unbounded(
+        &self,
+        ex: &mut Exchange<'_>,
+        child: &mut Exchange<'_>,
+    ) -> Result<Option<Vec<u8>>, Stop> {
+        let body = subrequest(ex, child).await?;
+        Ok(self.take_body(child, body).await)
     }
 
     async fn take_body(&self, child: &mut Exchange<'_>, body: Body) -> Option<Vec<u8>> {
@@ -140,4 +190,39 @@ impl Extensions {
             _ => 0,
         }
     }
+}
+
+/// What becomes of requests while the auth service does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// They are refused with this status.
+    Status(u16),
+    /// They pass.
+    Allow,
+}
+
+impl OnError {
+    fn of(text: &[u8]) -> Option<OnError> {
+        match text {
+            b"deny" => Some(OnError::Status(500)),
+            b"allow" => Some(OnError::Allow),
+            text => {
+                let status = str::from_utf8(text.strip_prefix(b"status=")?).ok()?.parse().ok()?;
+                matches!(status, 500..=599).then_some(OnError::Status(status))
+            }
+        }
+    }
+}
+
+/// Ends a question that was cut off.
+fn out_of_time(child: &mut Exchange<'_>, ms: u64) {
+    const STATUS: u16 = 504;
+    child
+        .log(Level::Error, format_args!("auth service did not answer within {ms} ms (auth_request_timeout)"));
+    if let Some(attempt) = child.upstream.current().filter(|attempt| attempt.response_time.is_none()) {
+        attempt.status = STATUS;
+        attempt.response_time = Some(net::clock::now() - attempt.started);
+    }
+    child.response = Head { status: STATUS, ..Head::default() };
+    child.forced_status = STATUS;
 }

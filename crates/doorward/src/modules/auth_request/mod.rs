@@ -22,6 +22,7 @@ use extensions::Extensions;
 
 use crate::directives;
 use crate::exchange::Exchange;
+use crate::log::Level;
 use crate::module::{Module, Settings};
 use crate::plan::{Access, Verdict};
 use crate::run::{Stop, ask};
@@ -112,7 +113,16 @@ impl AuthRequest {
     pub async fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
         match &self.cache {
             Some(cache) => cache.check(self, ex).await,
-            None => self.put(ex, |_| ()).await?.0.judge(ex),
+            None => self.put(ex, |_| ()).await?.0.judge(self, ex),
+        }
+    }
+
+    /// Marks a request that nobody was found to judge (`auth_request_on_error allow`).
+    fn let_pass_unchecked(&self, ex: &mut Exchange<'_>) {
+        ex.log(Level::Error, format_args!("authentication skipped: the auth service does not answer"));
+        ex.response.fields.add("X-Auth-Status", b"unchecked");
+        if let Some(counts) = &self.counts {
+            counts.passed_unchecked();
         }
     }
 

@@ -57,7 +57,7 @@ impl Cache {
         let view = self.view.get_or_init(|| View::of(ex.server, &ex.visit.config.variables, request, self));
         let Some(key) = as_asked(ex, |ex| view.key(ex)) else {
             self.count(ex, Use::Bypass);
-            return Box::pin(request.put(ex, |_| ())).await?.0.judge(ex);
+            return Box::pin(request.put(ex, |_| ())).await?.0.judge(request, ex);
         };
         match self.store.find(&key, net::clock::now()) {
             Found::Fresh(decision) => self.apply(request, ex, &decision, Use::Hit),
@@ -101,7 +101,7 @@ impl Cache {
                 let decision = Arc::new(decision);
                 remember(ex, key, &decision);
                 note_user(ex, &decision);
-                return answer.judge(ex);
+                return answer.judge(request, ex);
             }
         };
         let purges = self.store.purges();
@@ -117,7 +117,7 @@ impl Cache {
                 return self.apply(request, ex, &old, Use::Stale);
             }
             self.count(ex, asked);
-            return answer.judge(ex);
+            return answer.judge(request, ex);
         }
         let decision = Arc::new(decision);
         let stored = decision.until > net::clock::now() && self.store.keep(&key, &decision, purges);
@@ -125,7 +125,7 @@ impl Cache {
         remember(ex, key, &decision);
         note_user(ex, &decision);
         self.count(ex, asked);
-        answer.judge(ex)
+        answer.judge(request, ex)
     }
 }
 
@@ -202,7 +202,7 @@ impl Cache {
             return self.apply(request, ex, &old, Use::Stale);
         }
         self.count(ex, Use::Miss);
-        Answer { status: 504, ..Answer::default() }.judge(ex)
+        Answer { status: 504, unanswered: true, ..Answer::default() }.judge(request, ex)
     }
 
     /// Decides a request by a decision that was made for another one.
@@ -217,7 +217,7 @@ impl Cache {
         ex.visit.auth.borrow_mut().status = decision.answer.status;
         note_user(ex, decision);
         decision.answer.repeat(request, ex);
-        decision.answer.judge(ex)
+        decision.answer.judge(request, ex)
     }
 
     fn count(&self, ex: &Exchange<'_>, used: Use) {
