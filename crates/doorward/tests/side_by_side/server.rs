@@ -41,9 +41,6 @@ impl Ground {
             values.insert("listen".to_owned(), room::LISTEN.to_owned());
             named = room::furnish(&hosts)?;
         }
-        if let Some(text) = case.names() {
-            values.insert("names".to_owned(), names::start(text)?);
-        }
         let mut listeners = Vec::new();
         for (name, _) in &services {
             let listener = match named.iter().position(|(service, _)| service == name) {
@@ -52,6 +49,9 @@ impl Ground {
             };
             values.insert(name.clone(), listener.local_addr()?.to_string());
             listeners.push(listener);
+        }
+        if let Some(text) = case.names() {
+            values.insert("names".to_owned(), names::start(&fill(&values, text))?);
         }
         let configuration = case.configuration();
         // The listeners of free ports are held together, so that no port is given twice.
@@ -79,10 +79,7 @@ impl Ground {
 
     /// Replaces the placeholders.
     pub(crate) fn fill(&self, text: &str) -> String {
-        self.values.iter().fold(text.to_owned(), |text, (name, value)| {
-            let port = value.rsplit_once(':').map_or("", |(_, port)| port);
-            text.replace(&format!("%{name}%"), value).replace(&format!("%{name}:port%"), port)
-        })
+        fill(&self.values, text)
     }
 
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
@@ -138,6 +135,13 @@ impl Ground {
         command.stdin(Stdio::null());
         command
     }
+}
+
+fn fill(values: &BTreeMap<String, String>, text: &str) -> String {
+    values.iter().fold(text.to_owned(), |text, (name, value)| {
+        let port = value.rsplit_once(':').map_or("", |(_, port)| port);
+        text.replace(&format!("%{name}%"), value).replace(&format!("%{name}:port%"), port)
+    })
 }
 
 /// A running server; it ends with its owner.

@@ -127,6 +127,8 @@ pub(super) struct ServerLine {
     pub(super) backup: bool,
     /// Whether the addresses are looked up while it serves.
     resolve: bool,
+    /// The service of that name to look up, as DNS spells it (`_http._tcp`).
+    pub(super) service: Option<String>,
     span: Span,
 }
 
@@ -165,7 +167,9 @@ pub(super) const DIRECTIVES: &[Directive] = directives! { Outside;
 pub(super) const SERVERS: &[Directive] = directives! { Block;
     /// One server of the group; a name with several addresses is several servers. Names are looked up once, when the
     /// configuration is read; with `resolve` while the group serves, and again whenever the answer's time is over, by the
-    /// `resolver` of the group or of the http block: until an address is found, requests are answered with 502.
+    /// `resolver` of the group or of the http block: until an address is found, requests are answered with 502. With
+    /// `service=NAME` (and `resolve`) the servers of that service are looked up (RFC 2782), with their ports, weights and
+    /// priorities: those that have not the best priority are backups.
     "server" in [UPSTREAM] (Text("address"), Optional(&Many(&Text("parameter")))) = "" => server;
     /// Chooses by the client's address: clients of one network stay with one server.
     "ip_hash" in [UPSTREAM] () = "" => |c, cx, n| method(c, cx, n, MethodLine::IpHash);
@@ -241,6 +245,12 @@ fn server(block: &mut Block, _: &mut Compiler, node: &Node) -> Result<(), Diagno
                 }
                 line.backup = true;
             }
+            Some(("service", "")) => return Err(Diagnostic::at(word.span, "service is empty")),
+            Some(("service", name)) => {
+                // Without a dot it is the name of a protocol over TCP (RFC 2782).
+                let is_whole = name.contains('.');
+                line.service = Some(if is_whole { name.to_owned() } else { format!("_{name}._tcp") });
+            }
             Some(("weight", n)) => {
                 line.weight = number(n).and_then(|n| if n == 0 { Err(invalid()) } else { Ok(n) })?;
             }
@@ -252,8 +262,20 @@ fn server(block: &mut Block, _: &mut Compiler, node: &Node) -> Result<(), Diagno
             _ => return Err(invalid()),
         }
     }
+    service_can_be_found(&line)?;
     block.servers.push(line);
     Ok(())
+}
+
+/// Whether a line that names a service says all that is needed to find it.
+fn service_can_be_found(line: &ServerLine) -> Result<(), Diagnostic> {
+    let wrong = match &line.service {
+        Some(_) if !line.resolve => "requires \"resolve\" parameter",
+        Some(_) if line.target.port.is_some() => "may not have port",
+        Some(_) if line.target.literal(80).is_some() => "requires domain name",
+        _ => return Ok(()),
+    };
+    Err(Diagnostic::at(line.span, format!("service upstream \"{}\" {wrong}", line.text)))
 }
 
 impl Groups {
@@ -437,7 +459,8 @@ impl Frame {
         let mut servers = Vec::new();
         for line in lines {
             let known = if line.is_named() {
-                let zone = format!("upstream {} name {}", self.name, line.target.host);
+                let service = line.service.as_deref().unwrap_or_default();
+                let zone = format!("upstream {} name {} {service}", self.name, line.target.host);
                 Known::Named(zones.get_or_make(&zone, Remembered::default))
             } else {
                 Known::Fixed(look_up(&line.target, 80, line.span)?)
@@ -497,6 +520,7 @@ impl ServerLine {
             down: false,
             backup: false,
             resolve: false,
+            service: None,
             span,
         }
     }
@@ -506,6 +530,7 @@ impl ServerLine {
         self.resolve && self.target.literal(80).is_none()
     }
 
+    /// The server at an address.
     pub(super) fn peer(&self, address: Address) -> Peer {
         Peer {
             id: 0,

@@ -1,6 +1,7 @@
 //! `server NAME resolve`: the addresses of a name are looked up while its group serves, and again when the answer's
 //! time is over. A change makes the group anew; requests go on with the group that they began with.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +19,24 @@ use crate::worker::Tenure;
 /// How often a name is looked up. Most of that finds what is remembered: an answer is good for as long as it says.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Addresses that a name was found to have; they outlive a reload.
-pub type Remembered = Mutex<Vec<IpAddr>>;
+/// What a name was found to stand for; it outlives a reload.
+pub type Remembered = Mutex<Vec<Found>>;
+
+/// An address of a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    ip: IpAddr,
+    of_service: Option<OfService>,
+}
+
+/// What a service says of one of its servers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct OfService {
+    host: String,
+    port: u16,
+    weight: u16,
+    backup: bool,
+}
 
 /// A group with servers whose addresses may change.
 pub struct Resolving {
@@ -39,6 +56,25 @@ pub enum Known {
     Fixed(Vec<Address>),
     /// They are looked up.
     Named(Arc<Remembered>),
+}
+
+impl Found {
+    fn address(ip: IpAddr) -> Found {
+        Found { ip, of_service: None }
+    }
+
+    /// The server of a line at this address, and whether it is a backup.
+    fn peer(&self, line: &ServerLine) -> (Peer, bool) {
+        let port = self.of_service.as_ref().map_or(line.target.port.unwrap_or(80), |service| service.port);
+        let mut peer = line.peer(Address::Inet((self.ip, port).into()));
+        let Some(service) = &self.of_service else { return (peer, false) };
+        peer.server.clone_from(&service.host);
+        if peer.weight == 1 {
+            // A server that is to get next to nothing gets the least that there is.
+            peer.weight = u32::from(service.weight).max(1);
+        }
+        (peer, service.backup)
+    }
 }
 
 impl Resolving {
@@ -76,24 +112,26 @@ impl Resolving {
         let mut now = self.lock();
         let mut next = now.next_id;
         let (mut peers, mut backups) = (Vec::new(), Vec::new());
+        // A service may name the same server twice.
+        let mut known = HashSet::new();
         let (fixed, named): (Vec<_>, Vec<_>) =
             self.servers.iter().partition(|(_, known)| matches!(known, Known::Fixed(_)));
         // As in nginx those that are found join the others behind them, which decides for `hash`.
-        for (line, known) in fixed.into_iter().chain(named) {
-            let addresses = match known {
-                Known::Fixed(addresses) => addresses.clone(),
-                Known::Named(remembered) => {
-                    let port = line.target.port.unwrap_or(80);
-                    recall(remembered).iter().map(|ip| Address::Inet((*ip, port).into())).collect()
-                }
+        for (line, addresses) in fixed.into_iter().chain(named) {
+            let found: Vec<(Peer, bool)> = match addresses {
+                Known::Fixed(addresses) => addresses.iter().map(|a| (line.peer(a.clone()), false)).collect(),
+                Known::Named(remembered) => recall(remembered).iter().map(|found| found.peer(line)).collect(),
             };
-            let into: &mut Vec<Peer> = if line.backup { &mut backups } else { &mut peers };
-            for address in addresses {
-                let mut peer = line.peer(address);
+            for (mut peer, backup) in found {
                 // A server that stays keeps its idle connections and its record.
-                let before = now.peers.iter().find(|p| p.server == peer.server && p.address == peer.address);
+                let before = now.peers.iter().find(|p| {
+                    (&p.server, &p.address, p.weight) == (&peer.server, &peer.address, peer.weight)
+                        && !known.contains(&p.id)
+                });
                 peer.id = before.map_or(next, |before| before.id);
                 next += usize::from(before.is_none());
+                known.insert(peer.id);
+                let into = if line.backup || backup { &mut backups } else { &mut peers };
                 into.push(peer);
             }
         }
@@ -108,16 +146,15 @@ impl Resolving {
         *now = Arc::new(upstream);
     }
 
-    fn set(&self, remembered: &Remembered, mut addresses: Vec<IpAddr>) {
+    fn set(&self, remembered: &Remembered, mut found: Vec<Found>) {
         // Servers of names take turns in answering with another order.
-        addresses.sort();
-        addresses.dedup();
-        *recall(remembered) = addresses;
+        found.sort();
+        *recall(remembered) = found;
         self.renew();
     }
 }
 
-fn recall(remembered: &Remembered) -> MutexGuard<'_, Vec<IpAddr>> {
+fn recall(remembered: &Remembered) -> MutexGuard<'_, Vec<Found>> {
     remembered.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -143,6 +180,7 @@ pub fn keep(config: &Config, tenure: &Arc<Tenure>) {
                     resolving: resolving.clone(),
                     names: names.clone(),
                     host: line.target.host.clone(),
+                    service: line.service.clone(),
                     remembered: remembered.clone(),
                     log: config.error_log.clone(),
                     tenure: Arc::downgrade(tenure),
@@ -158,6 +196,7 @@ struct Task {
     resolving: Arc<Resolving>,
     names: Rc<Names>,
     host: String,
+    service: Option<String>,
     remembered: Arc<Remembered>,
     log: ErrorLog,
     tenure: Weak<Tenure>,
@@ -168,7 +207,7 @@ impl Task {
         // What went wrong is said once, not each time.
         let mut said = None;
         while self.tenure.upgrade().is_some_and(|tenure| !tenure.retired.load(Ordering::Relaxed)) {
-            let found = tokio::time::timeout(self.resolving.timeout, self.names.addresses(&self.host)).await;
+            let found = tokio::time::timeout(self.resolving.timeout, self.look_up()).await;
             let wrong = match found {
                 Ok(Ok(found)) => {
                     self.resolving.set(&self.remembered, found);
@@ -185,14 +224,48 @@ impl Task {
             };
             if wrong != said {
                 if let Some(wrong) = &wrong {
-                    let (host, name) = (&self.host, &self.resolving.frame.name);
-                    let text = format_args!("{host} could not be resolved ({wrong}) in upstream \"{name}\"");
-                    self.log.write(Level::Error, text);
+                    self.say(wrong);
                 }
                 said = wrong;
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    async fn look_up(&self) -> Result<Vec<Found>, Unknown> {
+        let Some(service) = &self.service else {
+            return Ok(self.names.addresses(&self.host).await?.into_iter().map(Found::address).collect());
+        };
+        let servers = self.names.services(&format!("{service}.{}", self.host)).await?;
+        let best = servers.iter().map(|server| server.priority).min();
+        let mut found = Vec::new();
+        for server in servers {
+            let addresses = match self.names.addresses(&server.host).await {
+                Ok(addresses) => addresses,
+                // One that is not there does not keep the others from being asked.
+                Err(Unknown::NotFound) => continue,
+                Err(failure) => return Err(failure),
+            };
+            let of_service = OfService {
+                host: server.host,
+                port: server.port,
+                weight: server.weight,
+                backup: Some(server.priority) != best,
+            };
+            let found_at = |ip| Found { ip, of_service: Some(of_service.clone()) };
+            found.extend(addresses.into_iter().map(found_at));
+        }
+        Ok(found)
+    }
+
+    fn say(&self, wrong: &str) {
+        let (host, name) = (&self.host, &self.resolving.frame.name);
+        let of = match &self.service {
+            Some(service) => format!("service {service} of "),
+            None => String::new(),
+        };
+        let text = format_args!("{of}{host} could not be resolved ({wrong}) in upstream \"{name}\"");
+        self.log.write(Level::Error, text);
     }
 }
 
@@ -201,8 +274,8 @@ mod tests {
     use super::*;
     use crate::modules::upstream::{Failure, Tried};
 
-    fn ip(last: u8) -> IpAddr {
-        IpAddr::from([127, 0, 0, last])
+    fn ip(last: u8) -> Found {
+        Found::address(IpAddr::from([127, 0, 0, last]))
     }
 
     #[test]
