@@ -9,7 +9,7 @@ use wire::h1::{Method, RequestHead};
 
 use crate::client::Client;
 use crate::config::{Config, Server};
-use crate::fields::Fields;
+use crate::fields::{Fields, Joined};
 use crate::log::Level;
 use crate::modules::limits::Held;
 use crate::modules::otel;
@@ -312,6 +312,26 @@ impl<'c> Exchange<'c> {
         }
     }
 
+    /// Gives a stored variable the values of several fields, joined as nginx joins them.
+    pub fn store_joined(&self, index: Index, joined: &Joined) {
+        self.store(index, &joined.bytes);
+        if let Source::Stored(slot) = &self.visit.config.variables.sources[index.0 as usize]
+            && let Some(value) = self.visit.slots.borrow_mut().get_mut(*slot as usize)
+        {
+            value.cuts.clone_from(&joined.cuts);
+        }
+    }
+
+    /// The values that a stored variable was joined of; none where it is one value.
+    pub fn joined(&self, index: Index) -> Option<Joined> {
+        let Source::Stored(slot) = &self.visit.config.variables.sources[index.0 as usize] else {
+            return None;
+        };
+        let slots = self.visit.slots.borrow();
+        let value = slots.get(*slot as usize).filter(|value| !value.cuts.is_empty())?;
+        Some(Joined { bytes: value.bytes.clone(), cuts: value.cuts.clone() })
+    }
+
     fn store_slot(&self, slot: u32, found: bool, bytes: &[u8]) {
         let mut slots = self.visit.slots.borrow_mut();
         if slots.is_empty() {
@@ -320,6 +340,7 @@ impl<'c> Exchange<'c> {
         if let Some(value) = slots.get_mut(slot as usize) {
             value.known = true;
             value.found = found;
+            value.cuts.clear();
             value.bytes.clear();
             value.bytes.extend_from_slice(bytes);
         }

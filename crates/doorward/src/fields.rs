@@ -23,6 +23,35 @@ pub struct Row {
     pub own: bool,
 }
 
+/// Values of several fields in one, with `, ` between them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Joined {
+    /// The values.
+    pub bytes: Vec<u8>,
+    /// Where each but the last ends.
+    pub cuts: Vec<usize>,
+}
+
+const BETWEEN: &[u8] = b", ";
+
+impl Joined {
+    /// Adds a value.
+    pub fn push(&mut self, value: &[u8]) {
+        if !self.bytes.is_empty() {
+            self.cuts.push(self.bytes.len());
+            self.bytes.extend_from_slice(BETWEEN);
+        }
+        self.bytes.extend_from_slice(value);
+    }
+
+    /// The values, one after the other.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.cuts.iter().map(|cut| cut + BETWEEN.len()));
+        let ends = self.cuts.iter().copied().chain([self.bytes.len()]);
+        starts.zip(ends).map(|(start, end)| self.bytes.get(start..end).unwrap_or_default())
+    }
+}
+
 impl Fields {
     /// Takes the head of an upstream's response; everything visible before is kept in front.
     pub fn adopt(&mut self, bytes: Vec<u8>, fields: &[Field]) {
@@ -52,6 +81,15 @@ impl Fields {
     /// Name and value of each field that the upstream sent.
     pub fn of_upstream(&self) -> impl Iterator<Item = (Name, &[u8], &[u8])> {
         self.rows.iter().filter(|r| r.upstream).map(|r| self.parts(r))
+    }
+
+    /// All values of one field that the upstream sent, as nginx joins them.
+    pub fn joined_of_upstream(&self, id: Name) -> Joined {
+        let mut joined = Joined::default();
+        for (_, _, value) in self.of_upstream().filter(|(known, _, _)| *known == id) {
+            joined.push(value);
+        }
+        joined
     }
 
     /// Id, name and value of one row.

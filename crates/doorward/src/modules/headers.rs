@@ -11,6 +11,7 @@ pub use expires::Expires;
 use crate::compile::Compiler;
 use crate::directives;
 use crate::exchange::Exchange;
+use crate::fields::Joined;
 use crate::module::{Module, Settings};
 use crate::plan::Filter;
 use crate::variables::Template;
@@ -146,14 +147,24 @@ impl Headers {
             self.expires.apply(ex);
         }
         for line in self.fields.iter().filter(|line| safe || line.always) {
-            let value = line.value.eval(ex);
-            line.add(ex, &value);
+            match line.cookies(ex) {
+                Some(cookies) => cookies.pieces().for_each(|cookie| line.add(ex, cookie)),
+                None => {
+                    let value = line.value.eval(ex);
+                    line.add(ex, &value);
+                }
+            }
         }
         ex.response.adds_trailers = self.trailers;
     }
 }
 
 impl Line {
+    /// Several cookies that a variable holds: each is a field of its own.
+    fn cookies(&self, ex: &Exchange<'_>) -> Option<Joined> {
+        if self.id != Name::SetCookie { None } else { ex.joined(self.value.as_variable()?) }
+    }
+
     fn add(&self, ex: &mut Exchange<'_>, value: &[u8]) {
         let fields = &mut ex.response.fields;
         match self.id {

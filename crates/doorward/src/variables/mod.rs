@@ -96,4 +96,6 @@ pub struct Value {
     pub found: bool,
     /// The value.
     pub bytes: Vec<u8>,
+    /// Where it was put together of several fields: the end of each but the last, behind which `, ` stands.
+    pub cuts: Vec<usize>,
 }

@@ -52,6 +52,14 @@ impl Template {
         }
     }
 
+    /// The variable that it is, alone.
+    pub fn as_variable(&self) -> Option<Index> {
+        match &*self.parts {
+            [Part::Variable(index)] => Some(*index),
+            _ => None,
+        }
+    }
+
     /// The variables in it.
     pub fn variables(&self) -> impl Iterator<Item = Index> {
         self.parts.iter().filter_map(|part| match part {

@@ -10,6 +10,7 @@ use super::page::Page;
 use super::{AuthRequest, Extensions};
 use crate::exchange::Exchange;
 use crate::field_names::AlikeNames;
+use crate::fields::Joined;
 use crate::log::Level;
 use crate::modules::auth_outcome::{self, Reason};
 use crate::plan::Verdict;
@@ -29,7 +30,7 @@ pub struct Answer {
     /// 401 and 403.
     pub challenges: Vec<Vec<u8>>,
     /// Values of the location's `auth_request_set` lines, in their order.
-    pub values: Vec<Vec<u8>>,
+    pub values: Vec<Joined>,
     /// What only Doorward's own directives ask for.
     pub extended: Option<Box<Extended>>,
 }
@@ -59,7 +60,7 @@ impl Answer {
         let mut values = Vec::with_capacity(request.set.len());
         // One after the other: a value may read the variable of the line before.
         for line in &request.set {
-            let value = line.value.eval(child);
+            let value = line.value(child);
             line.assign(&value, ex);
             values.push(value);
         }
@@ -83,7 +84,7 @@ impl Answer {
     /// The bytes that it takes beside itself, with what the allocator keeps beside each piece.
     pub(super) fn size(&self) -> usize {
         let extended = self.extended.as_ref().map_or(0, |extended| size_of::<Extended>() + extended.size());
-        pieces(self.challenges.iter().chain(&self.values)) + extended
+        pieces(self.challenges.iter().chain(self.values.iter().map(|value| &value.bytes))) + extended
     }
 
     /// Lets the request pass or refuses it.

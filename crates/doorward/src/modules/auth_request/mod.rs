@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use conf::Arg::Text;
 use conf::Diagnostic;
+use wire::Name;
 
 pub use extensions::EXTENSIONS;
 pub use page::Page;
@@ -22,6 +23,7 @@ use extensions::Extensions;
 
 use crate::directives;
 use crate::exchange::Exchange;
+use crate::fields::Joined;
 use crate::log::Level;
 use crate::module::{Module, Settings};
 use crate::plan::{Access, Verdict};
@@ -47,7 +49,9 @@ pub static MODULE: Module = Module {
             let index = cx.variables.stored(name, Some(n.word(0)?.span))?;
             let write = Registry::write_of(name);
             let value = Template::compile(n.word(1)?, &mut cx.variables)?;
-            c.set.get_or_insert_default().push(SetLine { index, write, value });
+            let cookies = [&b"$upstream_http_set_cookie"[..], b"${upstream_http_set_cookie}"];
+            let of_cookies = cookies.iter().any(|text| n.bytes(1).eq_ignore_ascii_case(text));
+            c.set.get_or_insert_default().push(SetLine { index, write, value, of_cookies });
             Ok(())
         };
     },
@@ -88,13 +92,22 @@ struct SetLine {
     index: Index,
     write: Option<fn(&mut Exchange<'_>, &[u8])>,
     value: Template,
+    /// Whether the value is that of all `Set-Cookie` fields, which must stay apart (RFC 6265, 3).
+    of_cookies: bool,
 }
 
 impl SetLine {
-    fn assign(&self, value: &[u8], ex: &mut Exchange<'_>) {
+    fn value(&self, answer: &Exchange<'_>) -> Joined {
+        match self.of_cookies {
+            true => answer.response.fields.joined_of_upstream(Name::SetCookie),
+            false => Joined { bytes: self.value.eval(answer), cuts: Vec::new() },
+        }
+    }
+
+    fn assign(&self, value: &Joined, ex: &mut Exchange<'_>) {
         match self.write {
-            Some(write) => write(ex, value),
-            None => ex.store(self.index, value),
+            Some(write) => write(ex, &value.bytes),
+            None => ex.store_joined(self.index, value),
         }
     }
 }
