@@ -240,8 +240,8 @@ impl<'c> Exchange<'c> {
     }
 
     /// A subrequest that asks whether this request may pass.
-    pub fn question(&self, uri: &[u8]) -> Self {
-        let mut child = self.child(uri.to_vec(), Vec::new());
+    pub fn question(&self, uri: Vec<u8>, args: Vec<u8>) -> Self {
+        let mut child = self.child(uri, args);
         child.is_question = true;
         child
     }

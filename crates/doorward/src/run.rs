@@ -411,8 +411,8 @@ fn cycle<'c>(ex: &mut Exchange<'c>, doing: &str) -> At<'c> {
 
 /// Asks another location of the same server on this request's behalf, and waits for the head of its answer.
 /// The body is dropped; a short one is read, so that the connection to the service is kept.
-pub async fn ask<'c>(ex: &mut Exchange<'c>, uri: &[u8]) -> Result<Box<Exchange<'c>>, Stop> {
-    let mut child = boxed(|| ex.question(uri));
+pub async fn ask<'c>(ex: &mut Exchange<'c>, uri: Vec<u8>, args: Vec<u8>) -> Result<Box<Exchange<'c>>, Stop> {
+    let mut child = boxed(|| ex.question(uri, args));
     let body = subrequest(ex, &mut child).await?;
     body.discard(&mut child).await;
     log_subrequest(&child);

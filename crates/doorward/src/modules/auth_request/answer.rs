@@ -7,7 +7,7 @@ use wire::Name;
 
 use super::extensions::OnError;
 use super::page::Page;
-use super::{AuthRequest, Extensions};
+use super::{Extensions, Question};
 use crate::exchange::Exchange;
 use crate::field_names::AlikeNames;
 use crate::fields::Joined;
@@ -51,7 +51,7 @@ pub struct Extended {
 impl Answer {
     /// Takes from an answered subrequest what `request` needs of it, and gives the location's variables their values.
     pub(super) fn take(
-        request: &AuthRequest,
+        request: &Question,
         child: &Exchange<'_>,
         body: Option<Vec<u8>>,
         ex: &mut Exchange<'_>,
@@ -61,7 +61,9 @@ impl Answer {
         // One after the other: a value may read the variable of the line before.
         for line in &request.set {
             let value = line.value(child);
-            line.assign(&value, ex);
+            if request.is_first || !value.bytes.is_empty() {
+                line.assign(&value, ex);
+            }
             values.push(value);
         }
         Answer {
@@ -75,7 +77,7 @@ impl Answer {
     }
 
     /// Gives the location's variables the values that they had when this was the answer to another request.
-    pub(super) fn repeat(&self, request: &AuthRequest, ex: &mut Exchange<'_>) {
+    pub(super) fn repeat(&self, request: &Question, ex: &mut Exchange<'_>) {
         for (line, value) in request.set.iter().zip(&self.values) {
             line.assign(value, ex);
         }
@@ -88,15 +90,20 @@ impl Answer {
     }
 
     /// Lets the request pass or refuses it.
-    pub(super) fn judge(&self, request: &AuthRequest, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
+    pub(super) fn judge(&self, request: &Question, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
         for cookie in self.extended.iter().flat_map(|extended| &extended.cookies) {
             ex.response.fields.add_bytes(b"Set-Cookie", cookie);
         }
         let page = self.extended.as_ref().and_then(|extended| extended.page.as_ref());
         let copied = self.extended.as_ref().filter(|extended| !extended.copy_headers.is_empty());
         if let Some(extended) = copied {
-            let copied = Copied { names: extended.copy_headers.clone(), fields: extended.copied.clone() };
-            ex.visit.auth.borrow_mut().copied = Some(Rc::new(copied));
+            let mut outcome = ex.visit.auth.borrow_mut();
+            let before = outcome.copied.take().filter(|_| !request.is_first);
+            let mut copied = Copied { names: extended.copy_headers.clone(), fields: extended.copied.clone() };
+            let is_said = |name: &[u8]| extended.copied.iter().any(|(said, _)| **said == *name);
+            let kept = before.iter().flat_map(|before| &before.fields);
+            copied.fields.extend(kept.filter(|(name, _)| !is_said(name)).cloned());
+            outcome.copied = Some(Rc::new(copied));
         }
         match self.status {
             200..300 => Ok(Verdict::Allowed),

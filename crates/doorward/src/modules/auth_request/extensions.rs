@@ -138,9 +138,10 @@ impl Extensions {
     pub(super) async fn ask<'c>(
         &self,
         ex: &mut Exchange<'c>,
-        uri: &[u8],
+        path: Vec<u8>,
+        args: Vec<u8>,
     ) -> Result<(Box<Exchange<'c>>, Option<Vec<u8>>), Stop> {
-        let mut child = Box::new(ex.question(uri));
+        let mut child = Box::new(ex.question(path, args));
         let body = match self.timeout {
             0 => self.ask_unbounded(ex, &mut child).await?,
             ms => {

@@ -5,6 +5,7 @@ mod cache;
 mod counts;
 mod extensions;
 mod page;
+mod uri;
 
 pub use cache::{Decision, Key, MODULE as CACHE, PURGE, Purge, Store};
 
@@ -20,6 +21,7 @@ pub use page::Page;
 use answer::Answer;
 use counts::Counts;
 use extensions::Extensions;
+use uri::Uri;
 
 use crate::directives;
 use crate::exchange::Exchange;
@@ -35,10 +37,22 @@ pub static MODULE: Module = Module {
     name: "ngx_http_auth_request_module",
     directives: directives! { AuthSettings;
         /// Lets a request pass when a subrequest to `uri` answers 2xx, and refuses it with the answer's status when
-        /// that is 401 or 403; any other answer is an error (500).
-        "auth_request" in [HTTP SERVER LOCATION] (Text("uri | off")) = "off" => |c, _, n| {
-            let uri = (n.bytes(0) != b"off").then(|| n.bytes(0).to_vec());
-            conf::once(&mut c.uri, uri, n)
+        /// that is 401 or 403; any other answer is an error (500). Unlike in nginx, a query may follow the path, both may
+        /// contain variables, and there may be several lines: they are asked one after the other, all must let the request
+        /// pass, and the first that does not says the status. With `satisfy any` they are one method. Of
+        /// `auth_request_set` and `auth_request_copy_headers`, what a later answer says goes before, where it says
+        /// anything.
+        "auth_request" in [HTTP SERVER LOCATION] (Text("uri | off")) = "off" => |c, cx, n| {
+            if n.bytes(0) == b"off" {
+                return conf::once(&mut c.uris, Vec::new(), n);
+            }
+            let uri = Uri::compile(n.word(0)?, &mut cx.variables)?;
+            match &mut c.uris {
+                Some(uris) if uris.is_empty() => return Err(n.duplicate()),
+                Some(uris) => uris.push(uri),
+                None => c.uris = Some(vec![uri]),
+            }
+            Ok(())
         };
         /// Sets `$variable` to `value` when the subrequest has ended; `value` sees the answer's own variables, such as
         /// `$upstream_http_*`.
@@ -57,14 +71,22 @@ pub static MODULE: Module = Module {
     },
     variables: &[],
     plan: |cx, scope, plan| {
-        let extensions = Extensions::of(scope);
-        let settings = scope.get_mut::<AuthSettings>();
-        if let Some(Some(uri)) = &settings.uri {
-            let set = settings.set.clone().unwrap_or_default();
-            let counts = Counts::of(cx, uri);
-            let uri = uri.clone();
-            let cache = cache::of_location(cx, scope)?;
-            plan.access.push(Access::Request(AuthRequest { uri, set, counts, extensions, cache }));
+        let AuthSettings { uris, set } = scope.get_mut::<AuthSettings>().clone();
+        let uris = uris.unwrap_or_default();
+        let mut questions = Vec::with_capacity(uris.len());
+        for (at, uri) in uris.iter().enumerate() {
+            let is_known = uris.len() == 1 && uri.fixed_path().is_some();
+            questions.push(Question {
+                uri: uri.clone(),
+                set: set.clone().unwrap_or_default(),
+                is_first: at == 0,
+                counts: Counts::of(cx, &uri.text),
+                extensions: Extensions::of(scope),
+                cache: cache::of_location(cx, scope, is_known)?,
+            });
+        }
+        if !questions.is_empty() {
+            plan.access.push(Access::Request(AuthRequest { questions: questions.into() }));
         }
         Ok(())
     },
@@ -72,14 +94,15 @@ pub static MODULE: Module = Module {
 
 #[derive(Clone, Default)]
 struct AuthSettings {
-    uri: Option<Option<Vec<u8>>>,
+    /// None at all for `off`.
+    uris: Option<Vec<Uri>>,
     set: Option<Vec<SetLine>>,
 }
 
 impl Settings for AuthSettings {
     fn inherit(&mut self, outer: &Self) {
-        if self.uri.is_none() {
-            self.uri.clone_from(&outer.uri);
+        if self.uris.is_none() {
+            self.uris.clone_from(&outer.uris);
         }
         if self.set.is_none() {
             self.set.clone_from(&outer.set);
@@ -112,18 +135,35 @@ impl SetLine {
     }
 }
 
-/// The question that a location asks of every request.
+/// What a location asks about every request.
 pub struct AuthRequest {
-    uri: Vec<u8>,
+    questions: Box<[Question]>,
+}
+
+impl AuthRequest {
+    /// Says whether the request may pass: when every question is answered so.
+    pub async fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
+        for question in &self.questions {
+            question.check(ex).await?;
+        }
+        Ok(Verdict::Allowed)
+    }
+}
+
+/// One question.
+pub struct Question {
+    uri: Uri,
     set: Vec<SetLine>,
+    /// Whether no other one is asked before.
+    is_first: bool,
     counts: Option<Counts>,
     extensions: Option<Box<Extensions>>,
     cache: Option<Box<cache::Cache>>,
 }
 
-impl AuthRequest {
+impl Question {
     /// Says whether the request may pass: asks, unless the answer is known.
-    pub async fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
+    async fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
         match &self.cache {
             Some(cache) => cache.check(self, ex).await,
             None => self.put(ex, |_| ()).await?.0.judge(self, ex),
@@ -147,9 +187,10 @@ impl AuthRequest {
     ) -> Result<(Answer, T), Stop> {
         let began = net::clock::now();
         let counted_from = self.counts.as_ref().map(|_| Instant::now());
+        let (path, args) = self.uri.of(ex)?;
         let (child, body) = match &self.extensions {
-            None => (ask(ex, &self.uri).await?, None),
-            Some(extensions) => Box::pin(extensions.ask(ex, &self.uri)).await?,
+            None => (ask(ex, path, args).await?, None),
+            Some(extensions) => Box::pin(extensions.ask(ex, path, args)).await?,
         };
         let answer = Answer::take(self, &child, body, ex);
         let more = more(&child);

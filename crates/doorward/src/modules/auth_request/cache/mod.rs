@@ -19,7 +19,7 @@ pub use store::{Decision, Store};
 
 use std::sync::{Arc, OnceLock};
 
-use super::AuthRequest;
+use super::Question;
 use super::answer::Answer;
 use crate::client::Interrupted;
 use crate::exchange::Exchange;
@@ -53,7 +53,7 @@ pub struct Cache {
 
 impl Cache {
     /// Decides by what is stored, or asks and stores the answer.
-    pub async fn check(&self, request: &AuthRequest, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
+    pub async fn check(&self, request: &Question, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
         let view = self.view.get_or_init(|| View::of(ex.server, &ex.visit.config.variables, request, self));
         let Some(key) = as_asked(ex, |ex| view.key(ex)) else {
             self.count(ex, Use::Bypass);
@@ -68,7 +68,7 @@ impl Cache {
 
     async fn ask(
         &self,
-        request: &AuthRequest,
+        request: &Question,
         view: &View,
         ex: &mut Exchange<'_>,
         key: Key,
@@ -133,7 +133,7 @@ impl Cache {
     /// Asks, and makes a decision of the answer; its time is over at once where it is for this request only.
     async fn question(
         &self,
-        request: &AuthRequest,
+        request: &Question,
         view: &View,
         ex: &mut Exchange<'_>,
     ) -> Result<(Answer, Decision), Stop> {
@@ -193,7 +193,7 @@ impl Cache {
     /// Decides when others had no answer for so long that waiting has no sense any more.
     fn without_answer(
         &self,
-        request: &AuthRequest,
+        request: &Question,
         ex: &mut Exchange<'_>,
         expired: Option<Arc<Decision>>,
     ) -> Result<Verdict, Stop> {
@@ -208,7 +208,7 @@ impl Cache {
     /// Decides a request by a decision that was made for another one.
     fn apply(
         &self,
-        request: &AuthRequest,
+        request: &Question,
         ex: &mut Exchange<'_>,
         decision: &Decision,
         used: Use,

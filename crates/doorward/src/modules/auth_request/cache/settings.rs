@@ -72,9 +72,20 @@ struct Line {
     without: Without,
 }
 
-/// The cache of a location's questions, where it has one.
-pub fn of_location(cx: &mut Compiler, scope: &mut Scope) -> Result<Option<Box<Cache>>, Diagnostic> {
+/// The cache of a location's question, where it has one; `is_known` says whether that is one question, which is the same for
+/// every request but for what the key is made of.
+pub fn of_location(
+    cx: &mut Compiler,
+    scope: &mut Scope,
+    is_known: bool,
+) -> Result<Option<Box<Cache>>, Diagnostic> {
     let Some(Some(line)) = scope.get_mut::<CacheSettings>().line.clone() else { return Ok(None) };
+    if !is_known {
+        let sentence =
+            "\"auth_request_cache\" cannot be used with several \"auth_request\", or variables in one";
+        return Err(Diagnostic::at(line.span, sentence.to_owned())
+            .instead("write `auth_request_cache off;` where they are, or ask one path without variables"));
+    }
     let store = zone(cx, &line.zone, line.span)?;
     let counts = Counts::of(cx, &line.zone);
     Ok(Some(Box::new(Cache {

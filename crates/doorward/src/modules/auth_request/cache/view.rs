@@ -10,7 +10,7 @@ use super::{Cache, kind};
 use crate::config::Server;
 use crate::exchange::Exchange;
 use crate::field_names::FieldNames;
-use crate::modules::auth_request::AuthRequest;
+use crate::modules::auth_request::Question;
 use crate::modules::proxy::{Bind, Destination, Proxy};
 use crate::modules::rewrite::{Program, Step};
 use crate::plan::{Content, Plan};
@@ -77,8 +77,8 @@ struct Known {
 
 impl View {
     /// Finds what the service that `request` asks sees.
-    pub fn of(server: &Server, variables: &Variables, request: &AuthRequest, cache: &Cache) -> View {
-        let location = location(server, &request.uri);
+    pub fn of(server: &Server, variables: &Variables, request: &Question, cache: &Cache) -> View {
+        let location = request.uri.fixed_path().and_then(|path| location(server, path));
         let mut trace = Trace::new(variables, &cache.without);
         let mut known = None;
         let mut question = description(server, variables, request, cache);
@@ -418,7 +418,7 @@ impl<'v> Trace<'v> {
     }
 
     /// Follows the values that are taken from the answer.
-    fn answer(&mut self, request: &AuthRequest, cache: &Cache) {
+    fn answer(&mut self, request: &Question, cache: &Cache) {
         self.answering = true;
         self.assigned.clear();
         for line in &request.set {
@@ -485,10 +485,10 @@ fn is_of_one_request(name: &[u8]) -> bool {
 
 /// The question in words: what is asked where, and what is kept of the answer. Requests of one key agree in it, also over
 /// a reload that changes it.
-fn description(server: &Server, variables: &Variables, request: &AuthRequest, cache: &Cache) -> Vec<u8> {
+fn description(server: &Server, variables: &Variables, request: &Question, cache: &Cache) -> Vec<u8> {
     let mut out = Vec::new();
     append_part(&server.name, &mut out);
-    append_part(&request.uri, &mut out);
+    append_part(&request.uri.text, &mut out);
     for line in &request.set {
         let name = variables.names.get(line.index.0 as usize).map_or("", |name| &**name);
         append_part(name.as_bytes(), &mut out);
