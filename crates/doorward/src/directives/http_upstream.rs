@@ -1,6 +1,6 @@
 //! Directives of groups of servers.
 
-use conf::Arg::{Many, Optional, Text};
+use conf::Arg::{Optional, Text};
 
 use super::contexts::UPSTREAM;
 use super::verdict::{NOT_BUILT, SHARED_STATE};
@@ -10,6 +10,4 @@ pub(super) static ROWS: &[Row] = &[
     row("zone", UPSTREAM, &[Text("name"), Optional(&Text("size"))], SHARED_STATE),
     // ngx_http_upstream_least_time_module
     row("least_time", UPSTREAM, &[Text("header | last_byte"), Optional(&Text("inflight"))], NOT_BUILT),
-    // ngx_http_upstream_sticky_module
-    row("sticky", UPSTREAM, &[Text("method"), Many(&Text("parameter"))], NOT_BUILT),
 ];

@@ -324,7 +324,7 @@ fn local_address(ex: &Exchange<'_>) -> [u8; 4] {
 }
 
 /// A time as the cookies of old wrote it: `Thu, 01-Jan-70 00:00:00 GMT`, with a whole year after 2037.
-fn append_cookie_time(unix: u64, out: &mut Vec<u8>) {
+pub fn append_cookie_time(unix: u64, out: &mut Vec<u8>) {
     // 2038-01-01: browsers took the two digits of later years for the last century's.
     const LAST: u64 = 2_145_916_800;
     let mut date = wire::date::format(unix);

@@ -298,7 +298,7 @@ impl FastCgi {
         }
     }
 
-    fn accept(&self, ex: &mut Exchange<'_>, answer: Answer, lease: Lease) -> Result<Body, Stop> {
+    fn accept(&self, ex: &mut Exchange<'_>, answer: Answer, mut lease: Lease) -> Result<Body, Stop> {
         let Answer { stream, records, raw, mut bytes, head, ended } = answer;
         let ready = bytes.split_off(head.head_len as usize);
         if let Some(attempt) = ex.upstream.current() {
@@ -306,6 +306,8 @@ impl FastCgi {
             attempt.header_time = Some(net::clock::now() - attempt.started);
         }
         self.answers.take_head(ex, &head, bytes);
+        lease.answered(ex);
+        lease.tell(ex);
         let left = match ex.method {
             Method::Head => Some(0),
             _ if matches!(head.status, 204 | 304) => Some(0),

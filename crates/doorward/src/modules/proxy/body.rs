@@ -11,7 +11,7 @@ use crate::body::Truncated;
 use crate::client::Interrupted;
 use crate::exchange::Exchange;
 use crate::log::{Level, system_error};
-use crate::modules::upstream::{Choice, Failure};
+use crate::modules::upstream::{Choice, Failure, Session};
 use crate::read_ahead::Limits;
 use crate::worker::{PoolKey, Service};
 
@@ -27,6 +27,8 @@ pub struct Lease {
     group: Group,
     choice: Choice,
     failure: Failure,
+    /// The session that the answer belongs to, for later requests of it.
+    session: Option<Session>,
 }
 
 impl Lease {
@@ -35,12 +37,34 @@ impl Lease {
         if let Some(counts) = &group.upstream(&service.config).peers[choice.index].counts {
             counts.begin();
         }
-        Lease { service: service.clone(), group: group.clone(), choice, failure: Failure::None }
+        Lease {
+            service: service.clone(),
+            group: group.clone(),
+            choice,
+            failure: Failure::None,
+            session: None,
+        }
     }
 
     /// The server's place in its group.
     pub fn peer(&self) -> usize {
         self.choice.index
+    }
+
+    /// The head of an answer is there: whose session it is can be told.
+    pub fn answered(&mut self, ex: &Exchange<'_>) {
+        let upstream = self.group.upstream(&self.service.config);
+        if let (Some(sticky), Some(peer)) = (&upstream.sticky, upstream.peers.get(self.choice.index)) {
+            self.session = sticky.session(peer, ex);
+        }
+    }
+
+    /// Tells the client which server its session is with.
+    pub fn tell(&self, ex: &mut Exchange<'_>) {
+        let upstream = self.group.upstream(&self.service.config);
+        if let (Some(sticky), Some(peer)) = (&upstream.sticky, upstream.peers.get(self.choice.index)) {
+            sticky.tell(peer, ex);
+        }
     }
 
     /// The server failed.
@@ -54,6 +78,10 @@ impl Drop for Lease {
         let upstream = self.group.upstream(&self.service.config);
         if let Some(counts) = &upstream.peers[self.choice.index].counts {
             counts.end(self.failure == Failure::Failed);
+        }
+        if let (Some(session), Some(sticky), Failure::None) = (&self.session, &upstream.sticky, self.failure)
+        {
+            sticky.remember(session, &upstream.peers[self.choice.index]);
         }
         upstream.release(self.choice, self.failure, net::clock::now());
     }

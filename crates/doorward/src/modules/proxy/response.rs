@@ -64,7 +64,7 @@ impl Proxy {
         head: &ResponseHead,
         answer: Answer,
     ) -> Result<Body, Stop> {
-        let Answer { connection, lease, key, mut bytes } = answer;
+        let Answer { connection, mut lease, key, mut bytes } = answer;
         let visit = ex.visit;
         let head_len = (head.head_len as usize).min(bytes.len());
         let mut raw = Vec::new();
@@ -78,6 +78,7 @@ impl Proxy {
         let stored = self.cache.as_ref().and_then(|cache| cache.instead(ex, head, &bytes));
         if stored.is_none() {
             self.take_head(ex, head, bytes);
+            lease.answered(ex);
         }
         if head.upgrade && ex.request_field(Name::Upgrade).is_some() {
             ex.cache.open = None;

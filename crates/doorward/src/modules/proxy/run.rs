@@ -113,6 +113,7 @@ impl Proxy {
         }
         let mut parsed = visit.worker.answers.borrow_mut().pop().unwrap_or_default();
         let mut again = None;
+        let mut last = None;
         let result = loop {
             let mut lease = match again.take() {
                 Some(lease) => lease,
@@ -127,6 +128,7 @@ impl Proxy {
                 }
             };
             let peer = lease.peer();
+            last = Some(peer);
             ex.upstream.begin_at(upstream, peer);
             if let (Some(trace), Some(at)) = (otel::carried(ex), question.span_at) {
                 trace.name_attempt(ex, &mut question.head, at);
@@ -177,6 +179,9 @@ impl Proxy {
                 break self.without_answer(ex, failed, status);
             }
         };
+        if let (Some(sticky), Some(peer)) = (&upstream.sticky, last) {
+            sticky.tell(&upstream.peers[peer], ex);
+        }
         visit.worker.keep_answer(parsed);
         result
     }

@@ -59,6 +59,8 @@ impl State {
 pub struct Tried {
     bits: Vec<u64>,
     on_backups: bool,
+    /// The name of the server that the request's session is with.
+    wanted: Option<Vec<u8>>,
     pub(super) search: Search,
     /// Whether a key of the request decides.
     pub(super) keyed: bool,
@@ -67,11 +69,13 @@ pub struct Tried {
 impl Tried {
     /// None yet.
     pub fn new(upstream: &Upstream, ex: &Exchange<'_>) -> Tried {
+        let wanted = upstream.sticky.as_ref().and_then(|sticky| sticky.wanted(ex));
         match &upstream.method {
-            Method::RoundRobin => Tried::default(),
+            Method::RoundRobin => Tried { wanted, ..Tried::default() },
             method => Tried {
                 search: Search::new(method, ex),
                 keyed: matches!(method, Method::Hash(_)),
+                wanted,
                 ..Tried::default()
             },
         }
@@ -120,7 +124,8 @@ impl Upstream {
     pub fn choose(&self, tried: &mut Tried, now: u64) -> Option<Choice> {
         if self.single() {
             let peer = &self.peers[0];
-            if peer.down {
+            let asked_for = peer.draining && tried.wanted.as_deref() == Some(&*peer.sid);
+            if peer.down && !asked_for {
                 return None;
             }
             if peer.max_conns > 0 {
@@ -133,6 +138,9 @@ impl Upstream {
             return Some(Choice { index: 0 });
         }
         let mut state = self.lock();
+        if let Some(choice) = self.choose_wanted(&mut state, tried, now) {
+            return Some(choice);
+        }
         if !tried.on_backups {
             if !matches!(self.method, Method::RoundRobin)
                 && let Some(choice) = self.choose_by_method(&mut state, tried, now)
@@ -143,6 +151,9 @@ impl Upstream {
                 return Some(choice);
             }
             tried.on_backups = true;
+            if let Some(choice) = self.choose_wanted(&mut state, tried, now) {
+                return Some(choice);
+            }
         }
         let choice = pick(&mut state, &self.peers, self.backups, tried, now);
         if choice.is_none() {
@@ -150,6 +161,20 @@ impl Upstream {
             tried.on_backups = false;
         }
         choice
+    }
+
+    /// The server that the session is with, where it can be asked.
+    fn choose_wanted(&self, state: &mut State, tried: &mut Tried, now: u64) -> Option<Choice> {
+        let among = if tried.on_backups { self.backups..self.peers.len() } else { 0..self.backups };
+        let wanted = tried.wanted.as_deref()?;
+        let index = among.clone().find(|index| *self.peers[*index].sid == *wanted)?;
+        if !state.can_take_wanted(&self.peers, index, tried, now) {
+            return None;
+        }
+        if matches!(self.method, Method::RoundRobin) {
+            state.count_turn(&self.peers, among, index, tried, now);
+        }
+        Some(state.take(&self.peers, index, tried, now))
     }
 
     /// Gives a chosen server back, and says whether it failed.
@@ -236,10 +261,38 @@ impl Turn {
 impl State {
     /// Whether a server can be asked: it is up, was not asked by this request, and has room.
     pub(super) fn can_take(&self, peers: &[Peer], index: usize, tried: &Tried, now: u64) -> bool {
+        !peers[index].down && self.can_take_wanted(peers, index, tried, now)
+    }
+
+    /// The same for a session that is with the server already.
+    fn can_take_wanted(&self, peers: &[Peer], index: usize, tried: &Tried, now: u64) -> bool {
         let (peer, known) = (&peers[index], &self.peers[index]);
         let punished = self.is_punished(peer, index, now);
         let full = peer.max_conns > 0 && known.connections >= peer.max_conns;
-        !(tried.has(index) || peer.down || punished || full)
+        !(tried.has(index) || (peer.down && !peer.draining) || punished || full)
+    }
+
+    /// Counts a request that a session brings as the server's turn, so that the others get the more of the rest; but of
+    /// several in a row only one.
+    fn count_turn(
+        &mut self,
+        peers: &[Peer],
+        among: std::ops::Range<usize>,
+        index: usize,
+        tried: &Tried,
+        now: u64,
+    ) {
+        let all: i64 = peers[among.clone()].iter().map(|peer| i64::from(peer.weight)).sum();
+        if self.peers[index].current <= i64::from(peers[index].weight) - all {
+            return;
+        }
+        let mut turn = Turn::default();
+        for other in among {
+            if self.can_take(peers, other, tried, now) {
+                turn.consider(self, peers, other);
+            }
+        }
+        self.peers[index].current -= turn.total;
     }
 
     /// Whether a server is left alone for its failures.

@@ -10,6 +10,7 @@ use net::Address;
 use super::balance::State;
 use super::method::{Method, Ring};
 use super::resolving::{Known, Remembered, Resolving};
+use super::sticky::{self, Sticky};
 use super::url::{Scheme, Target};
 use crate::compile::Compiler;
 use crate::directives;
@@ -35,6 +36,8 @@ pub struct Upstream {
     pub keep_alive: KeepAlive,
     /// What is known of the servers; shared by the workers.
     pub state: Mutex<State>,
+    /// How sessions stay with their servers.
+    pub sticky: Option<Arc<Sticky>>,
     /// Where the servers are, when that changes; this group itself has none then.
     pub resolving: Option<Arc<Resolving>>,
     /// A number that no server has had yet.
@@ -47,6 +50,7 @@ pub struct Frame {
     pub(super) name: Arc<str>,
     index: usize,
     method: Option<MethodLine>,
+    sticky: Option<Arc<Sticky>>,
     keep_alive: KeepAlive,
 }
 
@@ -71,6 +75,10 @@ pub struct Peer {
     pub max_conns: u32,
     /// Never asked.
     pub down: bool,
+    /// Asked by the sessions that it has: it is `down` for others.
+    pub draining: bool,
+    /// What it is called in sessions (`sticky`).
+    pub sid: Box<[u8]>,
     /// What is counted of it, where something shows it.
     pub counts: Option<Arc<PeerCounts>>,
 }
@@ -94,6 +102,7 @@ pub struct KeepAlive {
 #[derive(Default)]
 pub struct Block {
     method: Option<MethodLine>,
+    sticky: Option<Arc<Sticky>>,
     servers: Vec<ServerLine>,
     keep_alive: Option<(usize, bool)>,
     requests: Option<u64>,
@@ -124,6 +133,8 @@ pub(super) struct ServerLine {
     fail_timeout: u64,
     max_conns: u32,
     down: bool,
+    draining: bool,
+    route: Option<Box<[u8]>>,
     pub(super) backup: bool,
     /// Whether the addresses are looked up while it serves.
     resolve: bool,
@@ -187,6 +198,19 @@ pub(super) const SERVERS: &[Directive] = directives! { Block;
         only(n, 1, "least_conn")?;
         method(c, cx, n, MethodLine::Random(two))
     };
+    /// Keeps sessions with the server that they began with, as long as it can be asked. `cookie NAME [expires=time|max]
+    /// [domain=...] [httponly] [secure] [samesite=...] [path=...]` tells clients the server's name in a cookie; `route
+    /// $variable ...` finds in requests the name that `route=` of a `server` gives; `learn create=$variable lookup=$variable
+    /// zone=name:size [timeout=10m] [header]` remembers which server answered a session that the servers themselves
+    /// began, with `header` before the whole answer has come. A server
+    /// with `drain` gets no new sessions.
+    "sticky" in [UPSTREAM] (Text("method"), Many(&Text("parameter"))) = "" => |c, cx, n| {
+        if c.sticky.is_some() {
+            return Err(n.duplicate());
+        }
+        c.sticky = Some(Arc::new(Sticky::compile(n, cx)?));
+        Ok(())
+    };
     /// Idle connections to keep per worker; `local` keeps those of a location for itself.
     "keepalive" in [UPSTREAM] (Number, Optional(&Text("local"))) = "32 local" => |c, _, n| {
         let local = match n.args.get(1) {
@@ -233,7 +257,8 @@ fn server(block: &mut Block, _: &mut Compiler, node: &Node) -> Result<(), Diagno
         let invalid = || Diagnostic::at(word.span, format!("invalid parameter \"{text}\""));
         let number = |digits: &str| digits.parse::<u32>().map_err(|_| invalid());
         match text.split_once('=') {
-            None if text == "down" => line.down = true,
+            None if text == "down" => (line.down, line.draining) = (true, false),
+            None if text == "drain" => (line.down, line.draining) = (true, true),
             None if text == "resolve" => line.resolve = true,
             None if text == "backup" => {
                 if matches!(
@@ -245,6 +270,12 @@ fn server(block: &mut Block, _: &mut Compiler, node: &Node) -> Result<(), Diagno
                 }
                 line.backup = true;
             }
+            Some(("route", "")) => return Err(Diagnostic::at(word.span, "route is empty")),
+            Some(("route", name)) if name.len() > sticky::LONGEST => {
+                let text = format!("route is longer than {}", sticky::LONGEST);
+                return Err(Diagnostic::at(word.span, text));
+            }
+            Some(("route", name)) => line.route = Some(name.as_bytes().into()),
             Some(("service", "")) => return Err(Diagnostic::at(word.span, "service is empty")),
             Some(("service", name)) => {
                 // Without a dot it is the name of a protocol over TCP (RFC 2782).
@@ -361,7 +392,7 @@ impl Group {
     ) -> Result<Upstream, Diagnostic> {
         let mut peers = Vec::new();
         let mut backups = Vec::new();
-        let mut line = None;
+        let (mut line, mut sticky) = (None, None);
         let mut keep_alive =
             KeepAlive { connections: 32, local: true, requests: 1000, time: 3_600_000, timeout: 60_000 };
         if let Some(mut scope) = self.block {
@@ -373,7 +404,13 @@ impl Group {
             keep_alive.time = block.time.unwrap_or(keep_alive.time);
             keep_alive.timeout = block.timeout.unwrap_or(keep_alive.timeout);
             if block.servers.iter().any(ServerLine::is_named) {
-                let frame = Frame { name: self.name.into(), index, method: block.method, keep_alive };
+                let frame = Frame {
+                    name: self.name.into(),
+                    index,
+                    method: block.method,
+                    sticky: block.sticky,
+                    keep_alive,
+                };
                 let own = scope.get_mut::<ResolverSettings>();
                 own.inherit(resolver);
                 return frame.resolving(block.servers, &own.settle(), self.span, zones);
@@ -387,6 +424,7 @@ impl Group {
                 return Err(Diagnostic::at(self.span, "no servers are inside upstream"));
             }
             line = block.method;
+            sticky = block.sticky;
         } else if let Some((target, scheme)) = &self.implied {
             let line = ServerLine::of(target.clone(), target.authority(*scheme), self.span);
             peers.extend(
@@ -401,7 +439,7 @@ impl Group {
         for (id, peer) in peers.iter_mut().chain(&mut backups).enumerate() {
             peer.id = id;
         }
-        let frame = Frame { name: self.name.into(), index, method: line, keep_alive };
+        let frame = Frame { name: self.name.into(), index, method: line, sticky, keep_alive };
         Ok(frame.with(peers, backups, None))
     }
 }
@@ -424,6 +462,11 @@ impl Frame {
         };
         let first_backup = peers.len();
         peers.extend(backups);
+        if self.sticky.is_some() {
+            for peer in peers.iter_mut().filter(|peer| peer.sid.is_empty()) {
+                peer.sid = sticky::name_of(&peer.name);
+            }
+        }
         let mut state = State::new(&peers);
         if let Some(before) = before {
             state.take_over(&peers, before);
@@ -436,6 +479,7 @@ impl Frame {
             method,
             keep_alive: self.keep_alive.clone(),
             state: Mutex::new(state),
+            sticky: self.sticky.clone(),
             resolving: None,
             next_id: 0,
         }
@@ -486,6 +530,8 @@ impl Upstream {
             fail_timeout: 10_000,
             max_conns: 0,
             down: false,
+            draining: false,
+            sid: Box::default(),
             counts: None,
         };
         let peers: Vec<Peer> = addresses.into_iter().enumerate().map(peer).collect();
@@ -501,6 +547,7 @@ impl Upstream {
             method,
             keep_alive,
             state,
+            sticky: None,
             resolving: None,
             next_id: 0,
         }
@@ -518,6 +565,8 @@ impl ServerLine {
             fail_timeout: 10_000,
             max_conns: 0,
             down: false,
+            draining: false,
+            route: None,
             backup: false,
             resolve: false,
             service: None,
@@ -542,6 +591,8 @@ impl ServerLine {
             fail_timeout: self.fail_timeout,
             max_conns: self.max_conns,
             down: self.down,
+            draining: self.draining,
+            sid: self.route.clone().unwrap_or_default(),
             counts: None,
         }
     }
@@ -564,7 +615,7 @@ fn look_up(target: &Target, port: u16, span: Span) -> Result<Vec<Address>, Diagn
 #[cfg(test)]
 pub(super) fn of_test(server: &str) -> (Frame, ServerLine) {
     let keep_alive = KeepAlive { connections: 0, local: true, requests: 0, time: 0, timeout: 0 };
-    let frame = Frame { name: "test".into(), index: 0, method: None, keep_alive };
+    let frame = Frame { name: "test".into(), index: 0, method: None, sticky: None, keep_alive };
     let target = Target::parse(server.as_bytes(), false).expect("an address");
     (frame, ServerLine::of(target, server.to_owned(), Span::default()))
 }

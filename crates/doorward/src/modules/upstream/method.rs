@@ -309,6 +309,8 @@ mod tests {
             fail_timeout: 10_000,
             max_conns: 0,
             down: false,
+            draining: false,
+            sid: Box::default(),
             counts: None,
         };
         let few = [peer(81), peer(83)];

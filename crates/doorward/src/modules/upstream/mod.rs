@@ -5,12 +5,14 @@ mod balance;
 mod group;
 mod method;
 mod resolving;
+mod sticky;
 mod url;
 
 pub use attempts::{Attempt, Attempts, append_fields, append_seconds};
 pub use balance::{Choice, Failure, Tried};
 pub use group::{Groups, Upstream};
 pub use resolving::keep as keep_resolving;
+pub use sticky::Session;
 pub use url::{Scheme, Target};
 
 use crate::module::Module;
