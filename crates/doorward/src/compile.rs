@@ -15,6 +15,7 @@ use crate::directives::{Verdict, third_party};
 use crate::log::Logs;
 use crate::metrics::{Reading, upstream_readings};
 use crate::module::Scope;
+use crate::modules::status::Bans;
 use crate::modules::{self, access_log, auth_request, cache, core, upstream};
 use crate::plan::{Content, Plan};
 use crate::product::Place;
@@ -66,6 +67,8 @@ pub struct Compiler {
     pub allow_connect: bool,
     /// What there is to read of what the configuration is made of.
     pub readings: Vec<Reading>,
+    /// Who is banned, by zone.
+    pub bans: Vec<Bans>,
     /// Whether some location shows metrics, so that it is worth to count.
     pub measures: bool,
     /// The first name of the server being finished, `_` where it has none: the label of its metrics.
@@ -155,6 +158,7 @@ impl Compiler {
             locations_with_upstreams: 0,
             allow_connect: false,
             readings: Vec::new(),
+            bans: Vec::new(),
             measures: false,
             server_name: String::new(),
             named: HashMap::new(),
@@ -219,6 +223,7 @@ impl Compiler {
             resolvers: self.resolvers,
             otel: self.otel,
             readings: self.readings,
+            bans: self.bans,
             measures: self.measures,
             caches: self.caches,
             background_updates: self.background_updates,

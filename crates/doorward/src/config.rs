@@ -40,6 +40,8 @@ pub struct Config {
     pub caches: Vec<crate::modules::cache::CachePath>,
     /// What there is to read of what it is made of.
     pub readings: Vec<crate::metrics::Reading>,
+    /// Who is banned, by zone.
+    pub bans: Vec<crate::modules::status::Bans>,
     /// Whether some location shows metrics.
     pub measures: bool,
     /// Whether some location has stored answers updated in the background.

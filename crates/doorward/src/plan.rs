@@ -132,6 +132,8 @@ pub enum Content {
     AuthCachePurge(auth_request::Purge),
     /// `prometheus`.
     Prometheus,
+    /// `status`.
+    Status,
     /// `fastcgi_pass`.
     FastCgi(Box<fastcgi::FastCgi>),
     /// `proxy_pass`.

@@ -11,7 +11,7 @@ use crate::modules::limits::AuthLimit;
 use crate::modules::upstream::Attempts;
 use crate::modules::{
     access_log, ambiguous_path, auth_outcome, core, empty_gif, not_modified, otel, preflight, prometheus,
-    range, rewrite, stub_status,
+    range, rewrite, status, stub_status,
 };
 use crate::plan::{Access, Content, Filter, Plan, Preaccess, Precontent, Verdict};
 
@@ -332,6 +332,7 @@ async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
         Content::StubStatus => stub_status::run(ex),
         Content::AuthCachePurge(purge) => purge.run(ex),
         Content::Prometheus => prometheus::run(ex),
+        Content::Status => status::run(ex),
     }
 }
 

@@ -108,7 +108,6 @@ pub(super) static ROWS: &[Row] = &[
     // ngx_http_ssl_module
     row("ssl_key_log", HS, &[Text("path")], NO_PLUS),
     // ngx_http_status_module
-    row("status", LOCATION, &[], NO_PLUS),
     row("status_format", HSL, &[Text("json | jsonp"), Optional(&Text("callback"))], NO_PLUS),
     // ngx_http_tunnel_module
     row("tunnel_allow_upstream", HSL, &[Many(&Text("string"))], NO_PLUS),

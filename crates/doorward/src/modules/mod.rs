@@ -33,6 +33,7 @@ pub mod rewrite;
 pub mod secure_link;
 pub mod split_clients;
 pub mod static_files;
+pub mod status;
 pub mod store;
 pub mod stub_status;
 pub mod try_files;
@@ -98,6 +99,7 @@ pub static MODULES: &[&Module] = &[
     &empty_gif::MODULE,
     &stub_status::MODULE,
     &prometheus::MODULE,
+    &status::MODULE,
     &headers::MODULE,
     &userid::MODULE,
     &addition::MODULE,

@@ -116,6 +116,13 @@ impl<V> Table<V> {
         keys.iter().filter(|key| self.remove(key).is_some()).count()
     }
 
+    /// The entries, the most recently used first.
+    pub fn newest(&self) -> impl Iterator<Item = (&[u8], &V)> {
+        let first = self.nodes.get(self.newest as usize);
+        let nodes = std::iter::successors(first, |node| self.nodes.get(node.older as usize));
+        nodes.filter_map(|node| Some((&*node.key, node.value.as_ref()?)))
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.by_key.len()

@@ -5,5 +5,7 @@
     reason = "a test may assume; what is not a #[test] function itself is one part of it"
 )]
 
+mod browser;
 mod gateway;
 mod page;
+mod status;

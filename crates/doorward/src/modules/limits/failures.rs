@@ -18,6 +18,7 @@ use crate::log::Level;
 use crate::metrics::{Counter, Family};
 use crate::module::{Module, Settings};
 use crate::modules::auth_outcome::{self, Reason};
+use crate::modules::status::Bans;
 use crate::run::Stop;
 use crate::variables::Row;
 use bans::Failures;
@@ -118,6 +119,10 @@ fn zone(settings: &mut AuthLimitSettings, cx: &mut Compiler, node: &Node) -> Res
     })?;
     show_usage(cx, &zone, Failures::usage);
     show_bans(cx, &zone, Failures::banned_keys);
+    let failures = zone.shared.counts.clone();
+    cx.bans.push(Bans::of(&zone.name, zone.key_text.as_bytes(), move |most| {
+        failures.latest_bans(net::clock::now(), most)
+    }));
     settings.zones.push(Arc::new(FailureZone { zone, rate }));
     Ok(())
 }

@@ -38,6 +38,13 @@ impl Failures {
         bans.insert(key, until, |_| true);
     }
 
+    /// The keys seen last of those that are banned, at most `most`, each with the milliseconds that are left.
+    pub fn latest_bans(&self, now: u64, most: usize) -> Vec<(Box<[u8]>, u64)> {
+        let bans = self.bans.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_force = bans.newest().filter(|(_, until)| **until > now);
+        in_force.take(most).map(|(key, until)| (key.into(), until - now)).collect()
+    }
+
     /// For how many milliseconds more a key is banned.
     pub fn banned(&self, key: &[u8], now: u64) -> Option<u64> {
         let mut bans = self.bans.lock().unwrap_or_else(PoisonError::into_inner);
