@@ -29,6 +29,9 @@ pub struct Lease {
     failure: Failure,
     /// The session that the answer belongs to, for later requests of it.
     session: Option<Session>,
+    /// When the attempt began, and how long the head of its answer took.
+    began: u64,
+    header_time: Option<u64>,
 }
 
 impl Lease {
@@ -43,6 +46,8 @@ impl Lease {
             choice,
             failure: Failure::None,
             session: None,
+            began: net::clock::now(),
+            header_time: None,
         }
     }
 
@@ -57,6 +62,9 @@ impl Lease {
         if let (Some(sticky), Some(peer)) = (&upstream.sticky, upstream.peers.get(self.choice.index)) {
             self.session = sticky.session(peer, ex);
         }
+        let now = net::clock::now();
+        self.header_time = Some(now - self.began);
+        upstream.header_came(self.choice, now - self.began, now);
     }
 
     /// Tells the client which server its session is with.
@@ -83,7 +91,9 @@ impl Drop for Lease {
         {
             sticky.remember(session, &upstream.peers[self.choice.index]);
         }
-        upstream.release(self.choice, self.failure, net::clock::now());
+        let now = net::clock::now();
+        upstream.took(self.choice, self.failure, self.header_time, now - self.began, now);
+        upstream.release(self.choice, self.failure, now);
     }
 }
 

@@ -2,6 +2,7 @@
 //! (nginx's documentation of `server`: weight, max_fails, fail_timeout, backup, max_conns).
 
 use super::group::{Peer, Upstream};
+use super::least_time::Speed;
 use super::method::{Method, Search};
 use crate::exchange::Exchange;
 
@@ -23,6 +24,8 @@ struct PeerState {
     accessed: u64,
     checked: u64,
     connections: u32,
+    /// For `least_time`.
+    speed: Speed,
 }
 
 impl State {
@@ -35,6 +38,7 @@ impl State {
             accessed: 0,
             checked: 0,
             connections: 0,
+            speed: Speed::default(),
         };
         let seed = u64::from_ne_bytes(crate::random::bytes()) | 1;
         State { peers: peers.iter().map(fresh).collect(), seed }
@@ -42,13 +46,14 @@ impl State {
 }
 
 impl State {
-    /// What is known of servers that were there before. The connections that they have now are not counted any more:
-    /// whoever holds one gives it back to the group that it was taken from.
+    /// What is known of servers that were there before. The requests that they have now are not counted any more:
+    /// whoever waits for one gives it back to the group that it was taken from.
     pub fn take_over(&mut self, peers: &[Peer], before: &Upstream) {
         let known = before.lock();
         for (state, peer) in self.peers.iter_mut().zip(peers) {
             if let Some(at) = before.peers.iter().position(|old| old.id == peer.id) {
-                *state = PeerState { connections: 0, ..known.peers[at] };
+                let old = known.peers[at];
+                *state = PeerState { connections: 0, speed: old.speed.settled(), ..old };
             }
         }
     }
@@ -122,6 +127,14 @@ impl Upstream {
 
     /// The next server for a request; `None` when none is left or able.
     pub fn choose(&self, tried: &mut Tried, now: u64) -> Option<Choice> {
+        let choice = self.choose_one(tried, now);
+        if let (Some(choice), Method::LeastTime { .. }) = (choice, &self.method) {
+            self.begins(choice.index, &mut self.lock(), now);
+        }
+        choice
+    }
+
+    fn choose_one(&self, tried: &mut Tried, now: u64) -> Option<Choice> {
         if self.single() {
             let peer = &self.peers[0];
             let asked_for = peer.draining && tried.wanted.as_deref() == Some(&*peer.sid);
@@ -217,7 +230,7 @@ impl Upstream {
         if unavailable { 4.0 } else { 1.0 }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -319,6 +332,16 @@ impl State {
         let mut turn = Turn::default();
         among.for_each(|index| turn.consider(self, peers, index));
         turn.end(self)
+    }
+
+    /// How fast a server is.
+    pub(super) fn speed(&mut self, index: usize) -> &mut Speed {
+        &mut self.peers[index].speed
+    }
+
+    /// For how long a server was not looked at, in milliseconds.
+    pub(super) fn idle(&self, index: usize, now: u64) -> u64 {
+        now.saturating_sub(self.peers[index].checked)
     }
 
     /// Connections that a server has now.

@@ -8,6 +8,7 @@ use conf::{Contexts, Diagnostic, Node, Span, once};
 use net::Address;
 
 use super::balance::State;
+use super::least_time::Until;
 use super::method::{Method, Ring};
 use super::resolving::{Known, Remembered, Resolving};
 use super::sticky::{self, Sticky};
@@ -114,6 +115,7 @@ pub struct Block {
 #[derive(Clone)]
 enum MethodLine {
     LeastConn,
+    LeastTime(Until, bool),
     IpHash,
     Hash(Template, bool),
     Random(bool),
@@ -186,6 +188,14 @@ pub(super) const SERVERS: &[Directive] = directives! { Block;
     "ip_hash" in [UPSTREAM] () = "" => |c, cx, n| method(c, cx, n, MethodLine::IpHash);
     /// Chooses the server with the fewest connections for its weight.
     "least_conn" in [UPSTREAM] () = "" => |c, cx, n| method(c, cx, n, MethodLine::LeastConn);
+    /// Chooses the server that is likely to be done first, by its number of connections, its weight, and how long its answers
+    /// took lately: until their `header`, or until their `last_byte`. With `inflight` the requests that are not answered
+    /// yet count as well.
+    "least_time" in [UPSTREAM] (Text("header | last_byte"), Optional(&Text("inflight"))) = "" => |c, cx, n| {
+        let until = n.choice(0, &[("header", Until::Header), ("last_byte", Until::LastByte)])?;
+        let inflight = only(n, 1, "inflight")?;
+        method(c, cx, n, MethodLine::LeastTime(until, inflight))
+    };
     /// Chooses by a key; `consistent` lets few keys move when servers come and go.
     "hash" in [UPSTREAM] (Text("key"), Optional(&Text("consistent"))) = "" => |c, cx, n| {
         let key = Template::compile(n.word(0)?, &mut cx.variables)?;
@@ -455,6 +465,9 @@ impl Frame {
         let method = match &self.method {
             None => Method::RoundRobin,
             Some(MethodLine::LeastConn) => Method::LeastConn,
+            Some(MethodLine::LeastTime(until, inflight)) => {
+                Method::LeastTime { until: *until, inflight: *inflight }
+            }
             Some(MethodLine::IpHash) => Method::IpHash,
             Some(MethodLine::Hash(key, false)) => Method::Hash(key.clone()),
             Some(MethodLine::Hash(key, true)) => Method::Consistent(key.clone(), Ring::new(&peers)),

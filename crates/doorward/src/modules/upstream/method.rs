@@ -6,6 +6,7 @@ use net::Address;
 
 use super::balance::{Choice, State, Tried};
 use super::group::{Peer, Upstream};
+use super::least_time::{self, Until};
 use crate::exchange::Exchange;
 use crate::variables::Template;
 
@@ -15,6 +16,13 @@ pub enum Method {
     RoundRobin,
     /// The one with the fewest connections for its weight.
     LeastConn,
+    /// The one that is likely to be done first.
+    LeastTime {
+        /// Which time counts.
+        until: Until,
+        /// Whether requests that are not answered yet count as well.
+        inflight: bool,
+    },
     /// By the client's address.
     IpHash,
     /// By a key, as memcached's clients do.
@@ -44,7 +52,9 @@ impl Search {
     /// The key of a request.
     pub fn new(method: &Method, ex: &Exchange<'_>) -> Search {
         match method {
-            Method::RoundRobin | Method::LeastConn | Method::Random { .. } => Search::default(),
+            Method::RoundRobin | Method::LeastConn | Method::LeastTime { .. } | Method::Random { .. } => {
+                Search::default()
+            }
             Method::Hash(template) => Search { key: template.eval(ex), ..Search::default() },
             Method::Consistent(template, ring) => {
                 let key = template.eval(ex);
@@ -73,6 +83,7 @@ impl Upstream {
         match &self.method {
             Method::RoundRobin => None,
             Method::LeastConn => least_conn(peers, state, tried, now),
+            Method::LeastTime { until, .. } => least_time::choose(*until, peers, state, tried, now),
             _ if peers.len() < 2 || tried.search.tries > TRIES => None,
             Method::Hash(_) => repeatedly(peers, state, tried, now, |search, _| {
                 let prefix = if search.rehash > 0 { search.rehash.to_string() } else { String::new() };

@@ -3,6 +3,7 @@
 mod attempts;
 mod balance;
 mod group;
+mod least_time;
 mod method;
 mod resolving;
 mod sticky;
