@@ -8,4 +8,5 @@
 mod browser;
 mod gateway;
 mod page;
+mod prometheus;
 mod status;
