@@ -57,10 +57,12 @@ fn measure(
     backend: &Backend,
     options: &Options,
 ) -> Outcome<[Vec<Sample>; 2]> {
-    let servers = [
-        Server::start(&contestants[0], row, &backend.ports)?,
-        Server::start(&contestants[1], row, &backend.ports)?,
-    ];
+    let first = Server::start(&contestants[0], row.http, &backend.ports)?;
+    let second = match row.without {
+        None => Server::start(&contestants[1], row.http, &backend.ports)?,
+        Some(http) => Server::start(&contestants[0], http, &backend.ports)?,
+    };
+    let servers = [first, second];
     for server in &servers {
         server.answers(row)?;
         // Fills pools, caches and the branch predictor before anything counts.

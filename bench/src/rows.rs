@@ -17,6 +17,8 @@ pub(crate) struct Row {
     pub(crate) connections: usize,
     /// The content of `http`, given who will read it.
     pub(crate) http: fn(&Setting<'_>) -> String,
+    /// That of the Doorward that takes nginx's place, where something costs what nginx does not have.
+    pub(crate) without: Option<fn(&Setting<'_>) -> String>,
 }
 
 /// What a configuration is written for.
@@ -37,8 +39,17 @@ pub(crate) static ALL: &[Row] = &[
         status: 200,
         connections: 64,
         http: direct,
+        without: None,
     },
-    Row { name: "file", what: "a file of 1 kB", path: "/1k", status: 200, connections: 64, http: files },
+    Row {
+        name: "file",
+        what: "a file of 1 kB",
+        path: "/1k",
+        status: 200,
+        connections: 64,
+        http: files,
+        without: None,
+    },
     Row {
         name: "proxy",
         what: "a small answer from an upstream",
@@ -46,8 +57,17 @@ pub(crate) static ALL: &[Row] = &[
         status: 200,
         connections: 64,
         http: proxy,
+        without: None,
     },
-    Row { name: "auth", what: "auth_request, allowed", path: "/", status: 200, connections: 64, http: auth },
+    Row {
+        name: "auth",
+        what: "auth_request, allowed",
+        path: "/",
+        status: 200,
+        connections: 64,
+        http: auth,
+        without: None,
+    },
     Row {
         name: "refused",
         what: "auth_request, answered 401",
@@ -55,6 +75,7 @@ pub(crate) static ALL: &[Row] = &[
         status: 401,
         connections: 64,
         http: refused,
+        without: None,
     },
     Row {
         name: "refused-body",
@@ -63,6 +84,7 @@ pub(crate) static ALL: &[Row] = &[
         status: 401,
         connections: 64,
         http: refused_body,
+        without: None,
     },
     Row {
         name: "cached",
@@ -71,6 +93,7 @@ pub(crate) static ALL: &[Row] = &[
         status: 200,
         connections: 64,
         http: cached,
+        without: None,
     },
     Row {
         name: "cached-best",
@@ -79,6 +102,7 @@ pub(crate) static ALL: &[Row] = &[
         status: 200,
         connections: 64,
         http: cached_best,
+        without: None,
     },
     Row {
         name: "body-64k",
@@ -87,6 +111,7 @@ pub(crate) static ALL: &[Row] = &[
         status: 200,
         connections: 64,
         http: proxy,
+        without: None,
     },
     Row {
         name: "body-1m",
@@ -95,6 +120,7 @@ pub(crate) static ALL: &[Row] = &[
         status: 200,
         connections: 64,
         http: proxy,
+        without: None,
     },
     Row {
         name: "many",
@@ -103,6 +129,7 @@ pub(crate) static ALL: &[Row] = &[
         status: 200,
         connections: 1000,
         http: proxy,
+        without: None,
     },
     Row {
         name: "guide",
@@ -111,8 +138,44 @@ pub(crate) static ALL: &[Row] = &[
         status: 200,
         connections: 64,
         http: guide,
+        without: None,
+    },
+    Row {
+        name: "proxy-metrics",
+        what: "proxy with metrics, beside itself without",
+        path: "/",
+        status: 200,
+        connections: 64,
+        http: |at| METRICS.to_owned() + &proxy(at),
+        without: Some(proxy),
+    },
+    Row {
+        name: "auth-metrics",
+        what: "auth_request with metrics, beside itself without",
+        path: "/",
+        status: 200,
+        connections: 64,
+        http: |at| METRICS.to_owned() + &auth(at),
+        without: Some(auth),
+    },
+    Row {
+        name: "auth-cache",
+        what: "auth_request from auth_request_cache, beside proxy",
+        path: "/",
+        status: 200,
+        connections: 64,
+        http: decided,
+        without: Some(proxy),
     },
 ];
+
+/// Something shows metrics, and so they are counted.
+const METRICS: &str = "server { listen unix:metrics.sock; location / { prometheus; } }\n";
+
+fn decided(at: &Setting<'_>) -> String {
+    asking(at, "allow", "")
+        .replace("auth_request /auth;", "auth_request /auth; auth_request_cache zone=decisions:1m ttl=10m;")
+}
 
 /// To an upstream over kept connections, spelled out for versions of nginx where that is not the default.
 const KEPT: &str = "proxy_http_version 1.1; proxy_set_header Connection \"\";";
@@ -178,7 +241,7 @@ fn refused(at: &Setting<'_>) -> String {
 
 const CACHE: &str = "proxy_cache_path cache keys_zone=decisions:10m;\n";
 const ASK_CACHE: &str =
-    "proxy_cache decisions; proxy_cache_key \"$http_authorization\"; proxy_cache_valid 200 10m;";
+    "proxy_cache decisions; proxy_cache_key \"$http_authorization$http_cookie\"; proxy_cache_valid 200 10m;";
 
 fn cached(at: &Setting<'_>) -> String {
     CACHE.to_owned() + &asking(at, "allow", ASK_CACHE)

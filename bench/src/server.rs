@@ -194,10 +194,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(gateway: &Gateway, row: &Row, backend: &Ports) -> Outcome<Self> {
+    pub(crate) fn start(
+        gateway: &Gateway,
+        http: fn(&Setting<'_>) -> String,
+        backend: &Ports,
+    ) -> Outcome<Self> {
         let folder = TempDir::new()?;
         let port = free_port()?;
-        let http = (row.http)(&Setting { gateway, port, backend });
+        let http = http(&Setting { gateway, port, backend });
         // The load asks over kept connections for as long as it lasts.
         let kept = "keepalive_requests 1000000000; keepalive_timeout 1h;";
         let configuration = format!("{MAIN}\nhttp {{\n{kept}\n{http}\n}}");
