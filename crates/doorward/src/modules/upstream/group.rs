@@ -11,6 +11,7 @@ use super::balance::State;
 use super::least_time::Until;
 use super::method::{Method, Ring};
 use super::resolving::{Known, Remembered, Resolving};
+use super::server::{ServerLine, look_up};
 use super::sticky::{self, Sticky};
 use super::url::{Scheme, Target};
 use crate::compile::Compiler;
@@ -125,26 +126,6 @@ impl Settings for Block {
     fn inherit(&mut self, _: &Self) {}
 }
 
-/// A `server` line.
-#[derive(Clone)]
-pub(super) struct ServerLine {
-    pub(super) target: Target,
-    text: String,
-    weight: u32,
-    max_fails: u32,
-    fail_timeout: u64,
-    max_conns: u32,
-    down: bool,
-    draining: bool,
-    route: Option<Box<[u8]>>,
-    pub(super) backup: bool,
-    /// Whether the addresses are looked up while it serves.
-    resolve: bool,
-    /// The service of that name to look up, as DNS spells it (`_http._tcp`).
-    pub(super) service: Option<String>,
-    span: Span,
-}
-
 /// The groups of a configuration while it is compiled: blocks, and those that `proxy_pass` implies.
 #[derive(Default)]
 pub struct Groups {
@@ -183,7 +164,13 @@ pub(super) const SERVERS: &[Directive] = directives! { Block;
     /// `resolver` of the group or of the http block: until an address is found, requests are answered with 502. With
     /// `service=NAME` (and `resolve`) the servers of that service are looked up (RFC 2782), with their ports, weights and
     /// priorities: those that have not the best priority are backups.
-    "server" in [UPSTREAM] (Text("address"), Optional(&Many(&Text("parameter")))) = "" => server;
+    "server" in [UPSTREAM] (Text("address"), Optional(&Many(&Text("parameter")))) = "" => |c, _, n| {
+        let method = &c.method;
+        let may_be_backup =
+            !matches!(method, Some(MethodLine::IpHash | MethodLine::Hash(..) | MethodLine::Random(_)));
+        c.servers.push(ServerLine::read(n, may_be_backup)?);
+        Ok(())
+    };
     /// Chooses by the client's address: clients of one network stay with one server.
     "ip_hash" in [UPSTREAM] () = "" => |c, cx, n| method(c, cx, n, MethodLine::IpHash);
     /// Chooses the server with the fewest connections for its weight.
@@ -255,68 +242,6 @@ fn only(node: &Node, at: usize, word: &str) -> Result<bool, Diagnostic> {
         Some(found) if found.text == word.as_bytes() => Ok(true),
         Some(found) => Err(Diagnostic::at(found.span, format!("invalid parameter \"{}\"", found.lossy()))),
     }
-}
-
-fn server(block: &mut Block, _: &mut Compiler, node: &Node) -> Result<(), Diagnostic> {
-    let text = node.str(0)?.to_owned();
-    let target = Target::parse(text.as_bytes(), false)
-        .map_err(|error| Diagnostic::at(node.args[0].span, format!("{error} in upstream \"{text}\"")))?;
-    let mut line = ServerLine::of(target, text, node.span);
-    for word in &node.args[1..] {
-        let text = String::from_utf8_lossy(&word.text).into_owned();
-        let invalid = || Diagnostic::at(word.span, format!("invalid parameter \"{text}\""));
-        let number = |digits: &str| digits.parse::<u32>().map_err(|_| invalid());
-        match text.split_once('=') {
-            None if text == "down" => (line.down, line.draining) = (true, false),
-            None if text == "drain" => (line.down, line.draining) = (true, true),
-            None if text == "resolve" => line.resolve = true,
-            None if text == "backup" => {
-                if matches!(
-                    block.method,
-                    Some(MethodLine::IpHash | MethodLine::Hash(..) | MethodLine::Random(_))
-                ) {
-                    let sentence = "balancing method does not support parameter \"backup\"";
-                    return Err(Diagnostic::at(word.span, sentence));
-                }
-                line.backup = true;
-            }
-            Some(("route", "")) => return Err(Diagnostic::at(word.span, "route is empty")),
-            Some(("route", name)) if name.len() > sticky::LONGEST => {
-                let text = format!("route is longer than {}", sticky::LONGEST);
-                return Err(Diagnostic::at(word.span, text));
-            }
-            Some(("route", name)) => line.route = Some(name.as_bytes().into()),
-            Some(("service", "")) => return Err(Diagnostic::at(word.span, "service is empty")),
-            Some(("service", name)) => {
-                // Without a dot it is the name of a protocol over TCP (RFC 2782).
-                let is_whole = name.contains('.');
-                line.service = Some(if is_whole { name.to_owned() } else { format!("_{name}._tcp") });
-            }
-            Some(("weight", n)) => {
-                line.weight = number(n).and_then(|n| if n == 0 { Err(invalid()) } else { Ok(n) })?;
-            }
-            Some(("max_fails", n)) => line.max_fails = number(n)?,
-            Some(("max_conns", n)) => line.max_conns = number(n)?,
-            Some(("fail_timeout", time)) => {
-                line.fail_timeout = conf::value::sec(time.as_bytes()).ok_or_else(invalid)? * 1000;
-            }
-            _ => return Err(invalid()),
-        }
-    }
-    service_can_be_found(&line)?;
-    block.servers.push(line);
-    Ok(())
-}
-
-/// Whether a line that names a service says all that is needed to find it.
-fn service_can_be_found(line: &ServerLine) -> Result<(), Diagnostic> {
-    let wrong = match &line.service {
-        Some(_) if !line.resolve => "requires \"resolve\" parameter",
-        Some(_) if line.target.port.is_some() => "may not have port",
-        Some(_) if line.target.literal(80).is_some() => "requires domain name",
-        _ => return Ok(()),
-    };
-    Err(Diagnostic::at(line.span, format!("service upstream \"{}\" {wrong}", line.text)))
 }
 
 impl Groups {
@@ -565,63 +490,6 @@ impl Upstream {
             next_id: 0,
         }
     }
-}
-
-impl ServerLine {
-    /// A server as it is without parameters.
-    fn of(target: Target, text: String, span: Span) -> ServerLine {
-        ServerLine {
-            target,
-            text,
-            weight: 1,
-            max_fails: 1,
-            fail_timeout: 10_000,
-            max_conns: 0,
-            down: false,
-            draining: false,
-            route: None,
-            backup: false,
-            resolve: false,
-            service: None,
-            span,
-        }
-    }
-
-    /// Whether its name is looked up while it serves.
-    fn is_named(&self) -> bool {
-        self.resolve && self.target.literal(80).is_none()
-    }
-
-    /// The server at an address.
-    pub(super) fn peer(&self, address: Address) -> Peer {
-        Peer {
-            id: 0,
-            server: self.text.clone(),
-            name: address.to_string().into(),
-            address,
-            weight: self.weight,
-            max_fails: self.max_fails,
-            fail_timeout: self.fail_timeout,
-            max_conns: self.max_conns,
-            down: self.down,
-            draining: self.draining,
-            sid: self.route.clone().unwrap_or_default(),
-            counts: None,
-        }
-    }
-}
-
-fn look_up(target: &Target, port: u16, span: Span) -> Result<Vec<Address>, Diagnostic> {
-    let found = target.addresses(port).unwrap_or_default();
-    if found.is_empty() {
-        let sentence = format!("host not found in upstream \"{}\"", target.host);
-        return Err(Diagnostic::at(span, sentence).instead(
-            "check the name, or write an address: names are looked up when the configuration is read; to start \
-             without it, write `server NAME resolve;` in an upstream block, and a `resolver`"
-                .to_owned(),
-        ));
-    }
-    Ok(found)
 }
 
 /// What a group with one server is made of.

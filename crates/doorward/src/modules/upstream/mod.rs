@@ -6,6 +6,7 @@ mod group;
 mod least_time;
 mod method;
 mod resolving;
+mod server;
 mod sticky;
 mod url;
 

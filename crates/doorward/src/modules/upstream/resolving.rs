@@ -11,7 +11,8 @@ use std::time::Duration;
 use net::names::Unknown;
 use net::{Address, Names};
 
-use super::group::{Frame, Peer, ServerLine, Upstream};
+use super::group::{Frame, Peer, Upstream};
+use super::server::ServerLine;
 use crate::config::Config;
 use crate::log::{ErrorLog, Level};
 use crate::worker::Tenure;
