@@ -1,6 +1,5 @@
 //! The life of an HTTP/1 connection: wait, read a head, run the request, write the answer, log it, and again.
 
-use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -18,7 +17,6 @@ use crate::log::{Level, system_error};
 use crate::modules::cache;
 use crate::modules::core::{Lingering, body_allowed};
 use crate::modules::{access_log, identity, otel, proxy_protocol};
-use crate::request_body::RequestBody;
 use crate::run::{Stop, give_up, refuse, run};
 use crate::worker::{Counted, Service, Worker};
 
@@ -317,37 +315,10 @@ async fn answer(
         identity::remove(names, head, bytes);
     }
     let head = &*head;
-    let visit = Visit {
-        worker,
-        service,
-        config,
-        client,
-        server,
-        head,
-        bytes,
-        host,
-        body: RefCell::new(RequestBody {
-            decoder: head.body(),
-            expects_continue: head.expect_continue,
-            ..RequestBody::default()
-        }),
-        slots: RefCell::default(),
-        started,
-        realip: RefCell::default(),
-        bytes_sent: Cell::new(0),
-        body_bytes_sent: Cell::new(0),
-        keep_alive: Cell::new(refused.is_none() && head.keep_alive()),
-        linger: Cell::new(true),
-        limits: Cell::default(),
-        held: RefCell::default(),
-        auth: RefCell::default(),
-        userid: RefCell::default(),
-        timed_out: Cell::new(false),
-        complete: Cell::new(false),
-        trace: OnceCell::new(),
-        subrequests: Cell::new(0),
-        variable_depth: Cell::new(0),
-    };
+    let visit = Visit::new(worker, service, client, server, head, bytes, host, started);
+    if refused.is_some() {
+        visit.keep_alive.set(false);
+    }
     let _processing = server.counts.as_ref().map(|counts| counts.begin());
     let mut ex = Exchange::new(&visit, server);
     if let Some(pattern) = pattern {

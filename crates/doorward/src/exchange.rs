@@ -82,6 +82,53 @@ pub struct Visit<'c> {
     pub variable_depth: Cell<u8>,
 }
 
+impl<'c> Visit<'c> {
+    /// A request whose head was read, at its server.
+    #[expect(clippy::too_many_arguments, reason = "they are what there is of a request when it begins")]
+    pub fn new(
+        worker: &'c Worker,
+        service: &'c Rc<Service>,
+        client: &'c Client,
+        server: &'c Server,
+        head: &'c RequestHead,
+        bytes: &'c [u8],
+        host: Vec<u8>,
+        started: u64,
+    ) -> Visit<'c> {
+        Visit {
+            worker,
+            service,
+            config: &service.config,
+            client,
+            server,
+            head,
+            bytes,
+            host,
+            body: RefCell::new(RequestBody {
+                decoder: head.body(),
+                expects_continue: head.expect_continue,
+                ..RequestBody::default()
+            }),
+            slots: RefCell::default(),
+            started,
+            realip: RefCell::default(),
+            bytes_sent: Cell::new(0),
+            body_bytes_sent: Cell::new(0),
+            keep_alive: Cell::new(head.keep_alive()),
+            linger: Cell::new(true),
+            limits: Cell::default(),
+            held: RefCell::default(),
+            auth: RefCell::default(),
+            userid: RefCell::default(),
+            timed_out: Cell::new(false),
+            complete: Cell::new(false),
+            trace: OnceCell::new(),
+            subrequests: Cell::new(0),
+            variable_depth: Cell::new(0),
+        }
+    }
+}
+
 /// A request or subrequest on its way. It borrows the configuration and owns what changes.
 pub struct Exchange<'c> {
     /// What it shares with its main request.

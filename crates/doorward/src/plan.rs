@@ -11,6 +11,8 @@ use crate::modules::{
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
 pub struct Plan {
+    /// Where its block stands; nothing for those that are made of a part of one.
+    pub span: Option<conf::Span>,
     /// The core module's settings.
     pub core: core::Core,
     /// `set`, `if`, `rewrite`, `return` in the order written.
@@ -59,6 +61,7 @@ impl Plan {
     /// A plan with the core settings and nothing else yet.
     pub fn new(core: core::Core) -> Plan {
         Plan {
+            span: None,
             core,
             rewrite: rewrite::Program::default(),
             realip: None,

@@ -142,7 +142,7 @@ fn lost(ex: &mut Exchange<'_>, status: u16) -> Option<Body> {
 }
 
 /// Chooses the location, and what of it applies to this method.
-fn locate<'c>(ex: &mut Exchange<'c>) -> Result<&'c Plan, Stop> {
+pub fn locate<'c>(ex: &mut Exchange<'c>) -> Result<&'c Plan, Stop> {
     let server = ex.server;
     let plan = match server.plan.locations.find(ex) {
         Found::Location(plan) => plan,

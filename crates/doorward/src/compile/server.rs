@@ -14,6 +14,8 @@ use crate::regex::Pattern;
 pub struct ServerNode {
     /// Its settings.
     pub scope: Scope,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// A `location` block as read.
@@ -62,7 +64,8 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
             name => String::from_utf8_lossy(name).into_owned(),
         };
         let plan = cx.plan_of(&mut node.scope);
-        let Some(plan) = cx.forgive(plan)? else { continue };
+        let Some(mut plan) = cx.forgive(plan)? else { continue };
+        plan.span = Some(node.span);
         let named = std::mem::take(&mut cx.named);
         let allow_connect = std::mem::take(&mut cx.allow_connect);
         let counts = ServerCounts::of(cx);
@@ -87,7 +90,8 @@ pub fn finish_locations(
     for node in nodes {
         let word = Word { text: node.name.clone(), span: node.span, quoted: false };
         let inner = cx.plan(node.scope, outer);
-        let Some(inner) = cx.forgive(inner)? else { continue };
+        let Some(mut inner) = cx.forgive(inner)? else { continue };
+        inner.span = Some(node.span);
         match node.kind {
             LocationKind::Exact => plan.locations.add_exact(&node.name, inner),
             LocationKind::Prefix => plan.locations.add_prefix(&node.name, false, inner),

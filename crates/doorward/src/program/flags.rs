@@ -24,8 +24,23 @@ pub struct Flags {
     pub quiet: bool,
     /// `--strict`: what is warned about fails the test.
     pub strict: bool,
+    /// `--explain`, `-H`, `--method`, `--from`: the request that is explained.
+    pub request: Request,
     /// Whether root has started the program.
     pub as_root: bool,
+}
+
+/// A request that nobody sends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// `--explain`.
+    pub url: Option<String>,
+    /// `-H`, each as `Name: value`.
+    pub fields: Vec<String>,
+    /// `--method`, where it is not GET.
+    pub method: Option<String>,
+    /// `--from`: the client's address, where it is not 127.0.0.1.
+    pub from: Option<String>,
 }
 
 /// What to do.
@@ -101,6 +116,7 @@ impl Flags {
             globals: Vec::new(),
             quiet: false,
             strict: false,
+            request: Request::default(),
             as_root: net::process::is_root(),
         };
         while let Some(argument) = parser.next()? {
@@ -111,6 +127,10 @@ impl Flags {
                 Short('g') => flags.globals = bytes(parser.value()?),
                 Short('q') => flags.quiet = true,
                 Long("strict") => flags.strict = true,
+                Long("explain") => flags.request.url = Some(text(&parser.value()?)),
+                Short('H') => flags.request.fields.push(text(&parser.value()?)),
+                Long("method") => flags.request.method = Some(text(&parser.value()?)),
+                Long("from") => flags.request.from = Some(text(&parser.value()?)),
                 Short('t') if !matches!(flags.action, Action::Test { dump: true }) => {
                     flags.action = Action::Test { dump: false };
                 }
@@ -187,6 +207,10 @@ fn lint(parser: &mut lexopt::Parser) -> Result<Action, lexopt::Error> {
     Ok(Action::Lint { file, json })
 }
 
+fn text(word: &OsString) -> String {
+    word.to_string_lossy().into_owned()
+}
+
 fn bytes(text: OsString) -> Vec<u8> {
     use std::os::unix::ffi::OsStringExt;
     text.into_vec()
@@ -204,6 +228,8 @@ pub fn print_help() {
          \x20 -t            : test configuration and exit\n\
          \x20 -T            : test configuration, dump it and exit\n\
          \x20 --strict      : with -t or -T: fail when there are warnings\n\
+         \x20 --explain URL : with -t: what would become of a request, and where that is written;\n\
+         \x20                 with -H 'Name: value', --method METHOD, --from ADDRESS\n\
          \x20 -q            : suppress non-error messages during configuration testing\n\
          \x20 -s signal     : send signal to a master process: stop, quit, reopen, reload\n\
          \x20 -p prefix     : set prefix path (default: {}/)\n\

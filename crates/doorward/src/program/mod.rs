@@ -1,5 +1,6 @@
 //! The program: its flags, its processes, its signals.
 
+mod explain;
 mod flags;
 mod folders;
 mod lint;
@@ -38,6 +39,7 @@ pub fn main() -> ExitCode {
         Action::Help => flags::print_help(),
         Action::Version => flags::print_version(),
         Action::Configuration => flags::print_build(),
+        Action::Test { .. } | Action::Serve if flags.request.url.is_some() => return explain::run(&flags),
         Action::Test { dump } => return load::test(&flags, dump),
         Action::Signal(signal) => return load::send_signal(&flags, signal),
         Action::Serve => return serve::run(flags),

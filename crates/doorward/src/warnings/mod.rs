@@ -8,7 +8,7 @@ mod cached;
 mod identity;
 mod order;
 mod refusals;
-mod site;
+pub mod site;
 mod unchecked;
 mod values;
 

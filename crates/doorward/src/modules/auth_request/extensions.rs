@@ -1,5 +1,6 @@
 //! What Doorward's own directives add to `auth_request`: how a location asks, and what becomes of the answer.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use conf::Arg::{Flag, Many, Text, Time};
@@ -12,6 +13,7 @@ use crate::field_names::AlikeNames;
 use crate::log::Level;
 use crate::module::{Module, Scope};
 use crate::modules::identity;
+use crate::request_fields::Copied;
 use crate::run::{Stop, log_subrequest, subrequest};
 use crate::{directives, settings};
 
@@ -125,6 +127,14 @@ impl Extensions {
             || settled.on_error != OnError::Status(500)
             || !settled.copy_headers.is_empty();
         is_used.then(|| Box::new(settled))
+    }
+
+    /// Copies fields that nobody has answered: each says what it would be.
+    pub(super) fn pretend(&self, ex: &Exchange<'_>) {
+        let named = |name: &[u8]| (name.into(), b"(as the auth service answers it)".to_vec());
+        let fields = self.copy_headers.iter().map(named).collect();
+        ex.visit.auth.borrow_mut().copied =
+            Some(Rc::new(Copied { names: self.copy_headers.clone(), fields }));
     }
 
     /// What they are, in words: answers taken otherwise cannot stand for each other.

@@ -141,6 +141,11 @@ pub struct AuthRequest {
 }
 
 impl AuthRequest {
+    /// The questions, in their order.
+    pub fn questions(&self) -> &[Question] {
+        &self.questions
+    }
+
     /// Says whether the request may pass: when every question is answered so.
     pub async fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
         for question in &self.questions {
@@ -162,6 +167,22 @@ pub struct Question {
 }
 
 impl Question {
+    /// Path and query of the subrequest.
+    pub fn target(&self, ex: &Exchange<'_>) -> Result<(Vec<u8>, Vec<u8>), Stop> {
+        self.uri.of(ex)
+    }
+
+    /// Gives the location's variables and copied fields the names of what they would be, for who only looks.
+    pub fn pretend(&self, ex: &mut Exchange<'_>) {
+        for line in &self.set {
+            let bytes = line.value.text(&ex.visit.config.variables.names);
+            line.assign(&Joined { bytes, cuts: Vec::new() }, ex);
+        }
+        if let Some(extensions) = &self.extensions {
+            extensions.pretend(ex);
+        }
+    }
+
     /// Says whether the request may pass: asks, unless the answer is known.
     async fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
         match &self.cache {

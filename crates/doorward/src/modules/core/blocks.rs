@@ -82,7 +82,7 @@ pub(super) const DIRECTIVES: &[Directive] = directives! { Children;
     "server": Block in [HTTP] () = "" => |_, cx, n| {
         let mut scope = Scope::default();
         cx.block(children(n), Contexts::SERVER, &mut scope)?;
-        cx.servers.push(ServerNode { scope });
+        cx.servers.push(ServerNode { scope, span: n.span });
         Ok(())
     };
     /// Settings for requests whose path matches: `= path`, `^~ prefix`, `~ pattern`, `~* pattern`, `prefix`, `@name`.

@@ -4,7 +4,7 @@ use wire::Name;
 use wire::h1::Method;
 
 use super::Proxy;
-use super::pass::Fixed;
+use super::pass::{Destination, Fixed, Group};
 use crate::deliver::itoa;
 use crate::exchange::Exchange;
 use crate::field_names::FieldNames;
@@ -216,6 +216,39 @@ impl Proxy {
         }
         out.extend_from_slice(b"\r\n");
         span_at
+    }
+
+    /// Where a request would go, in words, and its head.
+    pub fn preview(&self, ex: &Exchange<'_>) -> (String, Vec<u8>) {
+        let mut head = Vec::new();
+        let framing = match ex.visit.head.content_length {
+            Some(length) if ex.is_main() && self.values.pass_request_body => RequestFraming::Length(length),
+            _ => RequestFraming::None,
+        };
+        let Destination::Fixed(fixed) = &self.destination else {
+            let Destination::Variable(url) = &self.destination else { return Default::default() };
+            let url = String::from_utf8_lossy(&url.eval(ex)).into_owned();
+            let (authority, uri) = url
+                .split_once("://")
+                .map_or((&*url, ""), |(_, rest)| rest.split_at(rest.find('/').unwrap_or(rest.len())));
+            self.append_head(ex, authority.as_bytes(), Some(uri.as_bytes()), true, framing, &mut head);
+            return (url, head);
+        };
+        self.append_head(ex, &fixed.authority, Some(&fixed.uri), false, framing, &mut head);
+        let servers = match fixed.group.now(ex.visit.config) {
+            Group::Listed(at) => ex
+                .visit
+                .config
+                .upstreams
+                .get(at)
+                .map(|group| group.peers.iter().map(|p| p.name.to_string()).collect()),
+            Group::Own(_) => None,
+        };
+        let servers: Vec<String> = servers.unwrap_or_default();
+        match servers.is_empty() {
+            true => (String::from_utf8_lossy(&fixed.authority).into_owned(), head),
+            false => (servers.join(", "), head),
+        }
     }
 
     /// The first field is `Host`, wherever it is set; HTTP/1.1 knows no request without (RFC 9112, 3.2).

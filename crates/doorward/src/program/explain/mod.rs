@@ -1,0 +1,181 @@
+//! `-t --explain URL`: what would become of a request, and where in the configuration that is written. Nothing is opened or
+//! asked; what a request goes through is done by the same code that serves.
+
+mod page;
+mod walk;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use conf::{Disk, Tree};
+use net::{Address, Stream};
+use wire::h1::{RequestHead, RequestParser};
+
+use super::flags::{Flags, Request};
+use super::say::say;
+use crate::client::Client;
+use crate::compile::{Paths, compile};
+use crate::config::Config;
+use crate::exchange::{Exchange, Visit};
+use crate::log::Logs;
+use crate::modules::identity;
+use crate::worker::{Service, Tenure, Worker};
+use page::Page;
+
+/// Prints what would become of the request; 1 where that cannot be said.
+pub fn run(flags: &Flags) -> ExitCode {
+    match explain(flags) {
+        Ok(text) => {
+            // A reader that closed the pipe has seen enough.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(sentence) => {
+            say!("doorward: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn explain(flags: &Flags) -> Result<String, String> {
+    let path = flags.configuration();
+    let tree = conf::load_with_globals(&flags.globals, &path, &mut Disk)
+        .map_err(|(diagnostic, sources)| diagnostic.plain(&sources))?;
+    let paths = Paths {
+        prefix: flags.prefix(),
+        conf_prefix: path.parent().map(Into::into).unwrap_or_default(),
+        packaged: flags.prefix.is_none(),
+        as_root: flags.as_root,
+    };
+    let (config, _) = compile(&tree, paths, Arc::default(), Logs::unopened())
+        .map_err(|diagnostic| diagnostic.plain(&tree.sources))?;
+    let target = Target::of(&flags.request)?;
+    let from = match flags.request.from.as_deref().unwrap_or("127.0.0.1").parse() {
+        Ok(ip) => Address::Inet((std::net::IpAddr::to_owned(&ip), 50000).into()),
+        Err(_) => return Err("--from wants an IP address".to_owned()),
+    };
+    let listener = listener(&config, &target)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(Default::default())
+        .map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        // Ends with nobody at the other end: nothing is read from it, or written to it.
+        let (near, _far) = tokio::net::UnixStream::pair().map_err(|error| error.to_string())?;
+        let tenure = Tenure::new(&config);
+        let service = Rc::new(Service::new(Arc::new(config), Arc::new(tenure), None));
+        let worker = Worker::new(Arc::default());
+        let client = Client::new(Stream::Unix(near), from, 1, listener, worker.timers.deadline());
+        told(&tree, &service, &worker, &client, &target)
+    })
+}
+
+/// A request as it would come in.
+struct Target {
+    /// The name that is asked for.
+    host: String,
+    port: Option<u16>,
+    /// All of its head.
+    bytes: Vec<u8>,
+    /// Its line, for the reader.
+    line: String,
+}
+
+impl Target {
+    fn of(request: &Request) -> Result<Target, String> {
+        let url = request.url.as_deref().unwrap_or_default();
+        let rest = match url.split_once("://") {
+            Some(("http", rest)) => rest,
+            Some(("https", _)) => return Err("https is not served yet: explain the http:// URL".to_owned()),
+            Some(_) => return Err(format!("\"{url}\" is no URL of a request: http://HOST/PATH, or a path")),
+            None if url.starts_with('/') => url,
+            None => return Err(format!("\"{url}\" is no URL of a request: http://HOST/PATH, or a path")),
+        };
+        let cut = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(cut);
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let parsed = match authority {
+            "" => None,
+            text => Some(wire::host::host(text.as_bytes()).map_err(|_| format!("\"{text}\" is no host"))?),
+        };
+        let mut host = if authority.is_empty() { "localhost" } else { authority }.to_owned();
+        let method = request.method.as_deref().unwrap_or("GET");
+        let mut fields = String::new();
+        for field in &request.fields {
+            let Some((name, value)) = field.split_once(':').filter(|_| !field.contains(['\r', '\n'])) else {
+                return Err(format!("\"{field}\" is no field: -H 'Name: value'"));
+            };
+            if name.eq_ignore_ascii_case("host") {
+                host = value.trim().to_owned();
+                continue;
+            }
+            fields.push_str(&format!("{name}: {}\r\n", value.trim()));
+        }
+        let bytes = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n").into_bytes();
+        let port = match parsed {
+            Some(parsed) if parsed.port > 0 => Some(parsed.port),
+            Some(_) => Some(80),
+            None => None,
+        };
+        Ok(Target { line: format!("{method} http://{host}{path}"), host, port, bytes })
+    }
+}
+
+/// The listener that a request comes in by: the first on its port.
+fn listener(config: &Config, target: &Target) -> Result<usize, String> {
+    let on_port = |port: Option<u16>| {
+        config.listeners.iter().position(|listener| port.is_none() || listener.address.port() == port)
+    };
+    // Whoever explains a configuration for port 8080 need not write that.
+    let found = on_port(target.port).or_else(|| if target.port == Some(80) { on_port(None) } else { None });
+    found.ok_or_else(|| match target.port {
+        Some(port) => format!("nothing listens on port {port}"),
+        None => "nothing listens".to_owned(),
+    })
+}
+
+fn told(
+    tree: &Tree,
+    service: &Rc<Service>,
+    worker: &Worker,
+    client: &Client,
+    target: &Target,
+) -> Result<String, String> {
+    let config = &*service.config;
+    let listener = &config.listeners[client.listener];
+    let default = &config.servers[listener.hosts.default];
+    let mut head = RequestHead::default();
+    match RequestParser::default().parse(&target.bytes, &default.limits, &mut head) {
+        Ok(true) => {}
+        Ok(false) => return Err("the request has no end".to_owned()),
+        Err(error) => return Err(format!("it would be refused with {}: {error}", error.status())),
+    }
+    let asked = head.server_host().map(|range| range.of(&target.bytes)).unwrap_or_default();
+    let mut host = wire::host::name(asked).to_vec();
+    host.make_ascii_lowercase();
+    let (at, pattern) = listener.hosts.find(&host);
+    let server = &config.servers[at];
+    if let Some(names) = &server.plan.identity {
+        identity::remove(names, &mut head, &target.bytes);
+    }
+    let visit =
+        Visit::new(worker, service, client, server, &head, &target.bytes, host.clone(), net::clock::now());
+    let mut ex = Exchange::new(&visit, server);
+    if let Some(pattern) = pattern {
+        pattern.matches(&mut ex, Some(&host));
+    }
+    let mut page = Page::of(tree);
+    page.say(&format!("{}  from {}", target.line, client.peer.ip_text()));
+    page.say("");
+    let why = match (at == listener.hosts.default, pattern) {
+        (_, Some(_)) => format!("a pattern takes \"{}\"", target.host),
+        (true, None) if server.name != host => format!("the default one of {}", listener.address),
+        _ => format!("it has the name \"{}\"", String::from_utf8_lossy(&host)),
+    };
+    let name = String::from_utf8_lossy(&server.name);
+    page.step("server", &format!("\"{name}\" on {}: {why}", listener.address), server.plan.span);
+    walk::walk(&mut ex, &mut page);
+    Ok(page.text())
+}

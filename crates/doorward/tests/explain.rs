@@ -1,0 +1,244 @@
+//! `-t --explain`: what it says, and that the running gateway does it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may assume; what is not a #[test] function itself is one part of it"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const CONFIGURATION: &str = r#"daemon off; master_process off; error_log error.log; pid nginx.pid;
+events {}
+http {
+    access_log off;
+    upstream app { server 127.0.0.1:{app}; server 127.0.0.1:1 backup; }
+    limit_req_zone $binary_remote_addr zone=req:64k rate=1000r/s;
+    server { listen 127.0.0.1:{port}; return 404; }
+    server {
+        listen 127.0.0.1:{port};
+        server_name api.example.com ~^(?<tenant>.+)\.tenants\.example$;
+        auth_identity_headers X-Groups;
+        rewrite ^/old/(.*)$ /api/$1 last;
+        location /api/ {
+            limit_req zone=req burst=5;
+            allow 127.0.0.0/8; deny all;
+            auth_request /auth;
+            auth_request_set $user $upstream_http_x_user;
+            auth_request_copy_headers X-Scope;
+            proxy_set_header X-User $user;
+            proxy_set_header X-Tenant $tenant;
+            error_page 403 = @sorry;
+            proxy_pass http://app/v1/;
+        }
+        location = /auth { internal; proxy_pass http://127.0.0.1:{app}/validate; proxy_set_header X-Original-URI $request_uri; }
+        location ^~ /open { try_files $uri @app; }
+        location ~ \.php$ { return 301 /api/; }
+        location @app { proxy_pass http://app; }
+        location @sorry { return 403; }
+        location /loop { rewrite ^ /loop last; }
+        location /any { satisfy any; allow 192.0.2.1; auth_basic who; auth_basic_user_file users; proxy_pass http://app; }
+    }
+}
+"#;
+
+struct Place {
+    folder: TempDir,
+    port: u16,
+    app: TcpListener,
+}
+
+impl Place {
+    fn new() -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("logs")).unwrap();
+        let app = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let text = CONFIGURATION
+            .replace("{port}", &port.to_string())
+            .replace("{app}", &app.local_addr().unwrap().port().to_string());
+        fs::write(folder.path().join("nginx.conf"), text).unwrap();
+        Place { folder, port, app }
+    }
+
+    fn doorward(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        command
+            .arg("-p")
+            .arg(self.folder.path())
+            .args(["-c", "nginx.conf", "-e", "error.log"])
+            .args(arguments);
+        command
+    }
+
+    /// What is said of a request, with ports and folders left out, one space between words.
+    fn explain(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let text = text
+            .replace(&format!("{}/", self.folder.path().display()), "")
+            .replace(&self.port.to_string(), "PORT")
+            .replace(&self.app.local_addr().unwrap().port().to_string(), "APP");
+        let line = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        text.lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    fn output(&self, arguments: &[&str]) -> Output {
+        self.doorward(&["-t", "--explain"]).args(arguments).output().unwrap()
+    }
+}
+
+#[test]
+fn every_step_is_told_with_its_place() {
+    let place = Place::new();
+    let told = place.explain(&[
+        "http://api.example.com:{port}/old/users?id=1".replace("{port}", &place.port.to_string()).as_str(),
+        "-H",
+        "Cookie: a=b",
+        "-H",
+        "X_Groups: root",
+        "-H",
+        "X-Scope: all",
+    ]);
+    assert_eq!(
+        told,
+        "GET http://api.example.com:PORT/old/users?id=1 from 127.0.0.1\n\
+         \n\
+         server \"api.example.com\" on 127.0.0.1:PORT: it has the name \"api.example.com\" nginx.conf:8\n\
+         removes auth_identity_headers X-Groups nginx.conf:11\n\
+         rewrite rewrite ^/old/(.*)$ /api/$1 last nginx.conf:12\n\
+         the path is now /api/users?id=1\n\
+         location /api/ takes /api/users nginx.conf:13\n\
+         limits limit_req zone=req burst=5 nginx.conf:14\n\
+         access all of these must let it pass (satisfy all)\n\
+         1. allow 127.0.0.0/8 nginx.conf:15\n\
+         deny all nginx.conf:15\n\
+         127.0.0.1 may pass\n\
+         2. auth_request /auth nginx.conf:16\n\
+         asks location = /auth nginx.conf:24\n\
+         to 127.0.0.1:APP\n\
+         GET /validate HTTP/1.1\n\
+         Host: 127.0.0.1:APP\n\
+         X-Original-URI: /old/users?id=1\n\
+         Cookie: a=b\n\
+         X-Scope: all\n\
+         answer proxy_pass http://app/v1/ nginx.conf:22\n\
+         to 127.0.0.1:APP, 127.0.0.1:1\n\
+         GET /v1/users?id=1 HTTP/1.1\n\
+         Host: app\n\
+         X-User: ${upstream_http_x_user}\n\
+         Cookie: a=b\n\
+         X-Scope: (as the auth service answers it)\n\
+         errors error_page 403 = @sorry nginx.conf:21\n\
+         log access_log off nginx.conf:4"
+    );
+}
+
+#[test]
+fn what_ends_a_request_is_told() {
+    let place = Place::new();
+    for (arguments, told) in [
+        (
+            &["http://tenant.example/"][..],
+            "server \"\" on 127.0.0.1:PORT: the default one of 127.0.0.1:PORT nginx.conf:7\nanswer 404 Not Found",
+        ),
+        (
+            &["http://api.example.com/api/x", "--from", "192.0.2.9"],
+            "192.0.2.9 may not\nanswer 403 Forbidden\nunless error_page 403 = @sorry nginx.conf:21",
+        ),
+        (
+            &["http://api.example.com/x.php"],
+            "location ~ \\.php$ takes /x.php nginx.conf:26\nrewrite return 301 /api/ nginx.conf:26\nruns before any access rule\nanswer 301 Moved Permanently\nLocation: /api/",
+        ),
+        (&["http://api.example.com/auth"], "answer 404 Not Found"),
+        (
+            &["http://api.example.com/open/x"],
+            "files try_files $uri @app nginx.conf:25\ngoes on in the location @app\nlocation @app takes /open/x nginx.conf:27",
+        ),
+        (&["http://api.example.com/loop"], "goes round in a circle: 500"),
+        (
+            &["http://api.example.com/any", "--from", "192.0.2.1"],
+            "192.0.2.1 may pass\nand so nobody else is asked\nanswer proxy_pass http://app",
+        ),
+        (&["http://api.example.com/any"], "nothing is said of 127.0.0.1\n2. auth_basic who nginx.conf:30"),
+        (
+            &["http://a.tenants.example/api/", "--method", "POST"],
+            "POST /v1/ HTTP/1.1\nHost: app\nX-User: ${upstream_http_x_user}\nX-Tenant: a",
+        ),
+    ] {
+        let all = place.explain(arguments);
+        assert!(all.contains(told), "{arguments:?}: wanted\n{told}\nin\n{all}");
+    }
+}
+
+#[test]
+fn what_cannot_be_explained_is_said() {
+    let place = Place::new();
+    for (arguments, sentence) in [
+        (&["example.com"][..], "\"example.com\" is no URL of a request: http://HOST/PATH, or a path"),
+        (&["https://example.com/"], "https is not served yet: explain the http:// URL"),
+        (&["http://example.com:1/"], "nothing listens on port 1"),
+        (&["/", "-H", "no field"], "\"no field\" is no field: -H 'Name: value'"),
+        (&["/", "-H", "Content-Length: x"], "it would be refused with 400"),
+        (&["/", "--from", "here"], "--from wants an IP address"),
+        (&["/", "--method", "get"], "it would be refused with 400"),
+    ] {
+        let output = place.output(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(sentence), "{arguments:?}: {said}");
+    }
+}
+
+/// The head of one request that comes to a service, which is answered.
+fn one_request(service: &TcpListener, answer: &str) -> String {
+    let (mut stream, _) = service.accept().unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut head = String::new();
+    while reader.read_line(&mut head).unwrap() > 2 {}
+    stream.write_all(answer.as_bytes()).unwrap();
+    head
+}
+
+#[test]
+fn the_gateway_does_what_is_told() {
+    let place = Place::new();
+    let mut server = place.doorward(&[]).stdin(Stdio::null()).spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    let mut client = loop {
+        match TcpStream::connect((Ipv4Addr::LOCALHOST, place.port)) {
+            Ok(stream) => break stream,
+            Err(_) => assert!(Instant::now() < end, "it does not listen"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    client
+        .write_all(b"GET /old/a%20b?c HTTP/1.1\r\nHost: a.tenants.example\r\nX-Groups: root\r\nAccept: */*\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let closing = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let asked = one_request(&place.app, closing);
+    let passed = one_request(&place.app, closing);
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // Nobody has answered a name here, and so none is passed on.
+    let told =
+        place.explain(&["http://a.tenants.example/old/a%20b?c", "-H", "X-Groups: root", "-H", "Accept: */*"]);
+    let told = told
+        .replace("X-User: ${upstream_http_x_user}\n", "")
+        .replace("X-Scope: (as the auth service answers it)\n", "");
+    for head in [asked, passed] {
+        let seen = head
+            .trim_end()
+            .replace("\r\n", "\n")
+            .replace(&place.app.local_addr().unwrap().port().to_string(), "APP");
+        assert!(told.contains(&seen), "wanted\n{seen}\nin\n{told}");
+    }
+}
