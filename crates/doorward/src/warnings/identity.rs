@@ -60,7 +60,7 @@ fn told_by_auth<'t>(
             }
         }
         for line in site.in_force(location, &["auth_request_copy_headers"]) {
-            for word in &line.args {
+            for word in line.args.iter().filter(|word| *word.text != *b"off") {
                 fields.entry(lower(&word.text)).or_insert(line);
             }
         }
@@ -119,6 +119,21 @@ mod tests {
             );
             assert!(told[0].contains("as line 3 sets it"), "{told:?}");
         }
+    }
+
+    #[test]
+    fn a_field_that_is_copied_is_told_and_off_is_none() {
+        let told = |copied: &str| {
+            told_of_server(&format!(
+                "location = /auth {{ internal; proxy_pass http://app; }}\n\
+                 location /a {{ auth_request /auth; auth_request_copy_headers {copied}; proxy_pass http://app; }}\n\
+                 location /b {{ proxy_pass http://app; }}"
+            ))
+        };
+        let of_field = told("X-User");
+        assert_eq!(of_field.len(), 1, "{of_field:?}");
+        assert!(of_field[0].starts_with("3: \"X-User\" passes from the client"), "{of_field:?}");
+        assert_eq!(told("off"), [""; 0]);
     }
 
     #[test]
