@@ -143,6 +143,8 @@ pub struct Exchange<'c> {
     pub part: Option<Box<otel::Part>>,
     /// Whether it is a question to an auth service, or part of one.
     pub is_question: bool,
+    /// Of a question: what of the client's body goes with it (`auth_request_body`).
+    pub shown_body: Option<ShownBody>,
     /// The method, which internal redirects may change to GET.
     pub method: Method,
     /// The normalised path.
@@ -173,6 +175,14 @@ pub struct Exchange<'c> {
     pub valid_location: bool,
     /// Whether `try_files` chose a file below the `alias` of a pattern.
     pub add_uri_to_alias: bool,
+}
+
+/// What of a client's body an auth service is shown.
+pub struct ShownBody {
+    /// The beginning.
+    pub bytes: Vec<u8>,
+    /// Whether there is more.
+    pub partial: bool,
 }
 
 /// The head of a response.
@@ -254,6 +264,7 @@ impl<'c> Exchange<'c> {
             depth: 0,
             part: None,
             is_question: false,
+            shown_body: None,
             method: visit.head.method,
             uri: Vec::new(),
             args: Vec::new(),

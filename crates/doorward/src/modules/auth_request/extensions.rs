@@ -3,12 +3,12 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use conf::Arg::{Flag, Many, Text, Time};
+use conf::Arg::{Flag, Many, Optional, Text, Time};
 use conf::{Diagnostic, Node, once};
 
 use super::page;
 use crate::body::Body;
-use crate::exchange::{Exchange, Head};
+use crate::exchange::{Exchange, Head, ShownBody};
 use crate::field_names::AlikeNames;
 use crate::log::Level;
 use crate::module::{Module, Scope};
@@ -29,6 +29,8 @@ settings! {
         set_cookie: bool = false;
         /// The longest time from the question to the decision, in milliseconds, 0 for what the location asked has.
         timeout: u64 = 0;
+        /// How much of the client's body the service is shown.
+        body: Option<Shown> = None;
         /// What becomes of requests while the service does not answer.
         on_error: OnError = OnError::Status(500);
         /// Fields of the answer that those behind the gateway get in place of the client's.
@@ -69,6 +71,26 @@ pub static EXTENSIONS: Module = Module {
         /// Without it, the timeouts of the location that is asked bound each step, 60s by default. Doorward's own directive.
         "auth_request_timeout" in [HTTP SERVER LOCATION] (Time) = "0" => |c, _, n| {
             once(&mut c.timeout, n.msec(0)?, n)
+        };
+        /// Shows the client's body to the auth service, which gets it with the client's `Content-Type` and its length. The
+        /// body is read first, as with `proxy_request_buffering on`, and still goes to the upstream afterwards. One of more
+        /// than `size` is refused with 413, or, with `partial`, the first `size` bytes of it are shown; the field
+        /// `X-Auth-Partial-Body` says which (`true`, `false`). The location that is asked passes the request on by
+        /// `proxy_pass`, with `proxy_method POST;` where the service wants no GET with a body. Doorward's own directive.
+        "auth_request_body" in [HTTP SERVER LOCATION] (Text("size | off"), Optional(&Text("partial"))) = "off" => |c, _, n| {
+            let partial = match n.args.get(1) {
+                None => false,
+                Some(word) if word.text == b"partial" => true,
+                Some(word) => {
+                    return Err(Diagnostic::at(word.span, format!("invalid parameter \"{}\"", word.lossy()))
+                        .instead("behind the size only `partial` can stand"));
+                }
+            };
+            let shown = match n.bytes(0) {
+                b"off" => None,
+                _ => Some(Shown { most: n.size(0)?, partial }),
+            };
+            once(&mut c.body, shown, n)
         };
         /// What becomes of requests while the auth service fails, that is, answers nothing or 5xx: `deny` refuses them with
         /// 500, `status=` with another status from 500 to 599. `allow` lets them pass unchecked, but only while the service
@@ -124,6 +146,7 @@ impl Extensions {
             || settled.pass_body.is_some_and(|most| most > 0)
             || settled.set_cookie
             || settled.timeout > 0
+            || settled.body.is_some()
             || settled.on_error != OnError::Status(500)
             || !settled.copy_headers.is_empty();
         is_used.then(|| Box::new(settled))
@@ -137,10 +160,16 @@ impl Extensions {
             Some(Rc::new(Copied { names: self.copy_headers.clone(), fields }));
     }
 
+    /// Whether the service is shown the client's body.
+    pub(super) fn shows_body(&self) -> bool {
+        self.body.is_some()
+    }
+
     /// What they are, in words: answers taken otherwise cannot stand for each other.
     pub(super) fn description(&self) -> Vec<u8> {
         // How long is waited, and what is done without an answer, makes no difference to one.
-        let Extensions { pass_status, pass_body, set_cookie, copy_headers, timeout: _, on_error: _ } = self;
+        let Extensions { pass_status, pass_body, set_cookie, copy_headers, timeout: _, on_error: _, body: _ } =
+            self;
         format!("{pass_status:?} {pass_body:?} {set_cookie} {copy_headers:?}").into_bytes()
     }
 
@@ -152,6 +181,9 @@ impl Extensions {
         args: Vec<u8>,
     ) -> Result<(Box<Exchange<'c>>, Option<Vec<u8>>), Stop> {
         let mut child = Box::new(ex.question(path, args));
+        if let Some(shown) = &self.body {
+            child.shown_body = Some(shown.of(ex).await?);
+        }
         let body = match self.timeout {
             0 => self.ask_unbounded(ex, &mut child).await?,
             ms => {
@@ -236,4 +268,37 @@ fn out_of_time(child: &mut Exchange<'_>, ms: u64) {
     }
     child.response = Head { status: STATUS, ..Head::default() };
     child.forced_status = STATUS;
+}
+
+/// How much of a body is shown.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// In bytes.
+    most: u64,
+    /// Whether the beginning of a longer one is shown.
+    partial: bool,
+}
+
+impl Shown {
+    /// What of a request's body is shown, now that all of it is read.
+    async fn of(&self, ex: &Exchange<'_>) -> Result<ShownBody, Stop> {
+        let visit = ex.visit;
+        let too_large = |length: u64| !self.partial && length > self.most;
+        // What says its length itself need not come first.
+        if !too_large(visit.head.content_length.unwrap_or(0)) {
+            visit.keep_body(ex.plan).await?;
+            let body = visit.body.borrow();
+            let length = body.kept.len();
+            if !too_large(length) {
+                let most = usize::try_from(self.most).unwrap_or(usize::MAX);
+                let bytes = body.kept.piece(0, most).map_err(|_| Stop::Status(500))?;
+                return Ok(ShownBody { bytes, partial: length > self.most });
+            }
+        }
+        ex.log(
+            Level::Error,
+            format_args!("client sent a body too large for the auth service (auth_request_body)"),
+        );
+        Err(Stop::Status(413))
+    }
 }

@@ -75,13 +75,15 @@ pub static MODULE: Module = Module {
         let uris = uris.unwrap_or_default();
         let mut questions = Vec::with_capacity(uris.len());
         for (at, uri) in uris.iter().enumerate() {
-            let is_known = uris.len() == 1 && uri.fixed_path().is_some();
+            let extensions = Extensions::of(scope);
+            let shows_body = extensions.as_ref().is_some_and(|extensions| extensions.shows_body());
+            let is_known = uris.len() == 1 && uri.fixed_path().is_some() && !shows_body;
             questions.push(Question {
                 uri: uri.clone(),
                 set: set.clone().unwrap_or_default(),
                 is_first: at == 0,
                 counts: Counts::of(cx, &uri.text),
-                extensions: Extensions::of(scope),
+                extensions,
                 cache: cache::of_location(cx, scope, is_known)?,
             });
         }

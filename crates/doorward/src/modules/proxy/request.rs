@@ -203,11 +203,15 @@ impl Proxy {
             for (id, name, value) in fields.of_client() {
                 if self.request.leaves_out(id, name, to_store)
                     || (trace.is_some() && otel::is_trace_field(name))
+                    || (ex.shown_body.is_some() && name.eq_ignore_ascii_case(PARTIAL))
                 {
                     continue;
                 }
                 append_field(name, value, out);
             }
+        }
+        if let Some(shown) = &ex.shown_body {
+            append_field(PARTIAL, if shown.partial { b"true" } else { b"false" }, out);
         }
         for (name, value) in fields.copied() {
             if !self.request.leaves_out(Name::of(name), name, false) {
@@ -323,6 +327,9 @@ impl Proxy {
         }
     }
 }
+
+/// Says whether an auth service is shown a part of the client's body.
+const PARTIAL: &[u8] = b"X-Auth-Partial-Body";
 
 fn append_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name);

@@ -68,7 +68,11 @@ impl Proxy {
         streamed: bool,
     ) -> Question<'a> {
         let visit = ex.visit;
-        let set_body = self.values.body.as_ref().map(|body| body.eval(ex));
+        let shown = ex.shown_body.as_ref().filter(|_| self.values.pass_request_body);
+        let set_body = match &self.values.body {
+            Some(body) => Some(body.eval(ex)),
+            None => shown.map(|shown| shown.bytes.clone()),
+        };
         let framing = match &set_body {
             Some(body) => RequestFraming::Length(body.len() as u64),
             // A subrequest has no body, and one that is not sent is not announced either.

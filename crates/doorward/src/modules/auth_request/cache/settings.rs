@@ -81,8 +81,7 @@ pub fn of_location(
 ) -> Result<Option<Box<Cache>>, Diagnostic> {
     let Some(Some(line)) = scope.get_mut::<CacheSettings>().line.clone() else { return Ok(None) };
     if !is_known {
-        let sentence =
-            "\"auth_request_cache\" cannot be used with several \"auth_request\", or variables in one";
+        let sentence = "\"auth_request_cache\" cannot be used with several \"auth_request\", variables in one, or \"auth_request_body\"";
         return Err(Diagnostic::at(line.span, sentence.to_owned())
             .instead("write `auth_request_cache off;` where they are, or ask one path without variables"));
     }
