@@ -208,7 +208,7 @@ impl Compiler {
         http.inherit(main);
         let (servers, listeners) = server::finish(&mut self, &http)?;
         let metrics = self.measures.then_some(&self.zones.metrics);
-        let upstreams = self.upstreams.finish(metrics, http.get_mut(), &self.zones)?;
+        let upstreams = self.upstreams.finish(metrics, http.get_mut(), &self.zones, &mut self.warnings)?;
         self.readings.extend(upstreams.iter().flat_map(upstream_readings));
         self.readings.extend(self.caches.iter().flat_map(cache::CachePath::readings));
         let variables = self.variables.finish()?;

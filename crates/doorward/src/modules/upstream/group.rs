@@ -291,15 +291,19 @@ impl Groups {
     }
 
     /// Looks up every server and makes the groups; their servers are counted in `metrics`. Names that are looked up
-    /// later are asked of `resolver`, unless the group names its own.
+    /// later are asked of `resolver`, unless the group names its own; so are those that are not found now, which is told.
     pub fn finish(
         self,
         metrics: Option<&Metrics>,
         resolver: &ResolverSettings,
         zones: &Zones,
+        warnings: &mut Vec<Diagnostic>,
     ) -> Result<Vec<Arc<Upstream>>, Diagnostic> {
         let groups = self.groups.into_iter().enumerate();
-        groups.map(|(index, group)| group.finish(index, metrics, resolver, zones).map(Arc::new)).collect()
+        let group = |(index, group): (usize, Group)| {
+            group.finish(index, metrics, resolver, zones, warnings).map(Arc::new)
+        };
+        groups.map(group).collect()
     }
 }
 
@@ -324,6 +328,7 @@ impl Group {
         metrics: Option<&Metrics>,
         resolver: &ResolverSettings,
         zones: &Zones,
+        warnings: &mut Vec<Diagnostic>,
     ) -> Result<Upstream, Diagnostic> {
         let mut peers = Vec::new();
         let mut backups = Vec::new();
@@ -338,7 +343,14 @@ impl Group {
             keep_alive.requests = block.requests.unwrap_or(keep_alive.requests);
             keep_alive.time = block.time.unwrap_or(keep_alive.time);
             keep_alive.timeout = block.timeout.unwrap_or(keep_alive.timeout);
-            if block.servers.iter().any(ServerLine::is_named) {
+            let own = scope.get_mut::<ResolverSettings>();
+            own.inherit(resolver);
+            let resolver = own.settle();
+            let mut servers = block.servers;
+            if resolver.servers.is_some() {
+                warnings.extend(servers.iter_mut().filter_map(|line| line.look_up_later_if_missing(80)));
+            }
+            if servers.iter().any(ServerLine::is_named) {
                 let frame = Frame {
                     name: self.name.into(),
                     index,
@@ -346,11 +358,9 @@ impl Group {
                     sticky: block.sticky,
                     keep_alive,
                 };
-                let own = scope.get_mut::<ResolverSettings>();
-                own.inherit(resolver);
-                return frame.resolving(block.servers, &own.settle(), self.span, zones);
+                return frame.resolving(servers, &resolver, self.span, zones);
             }
-            for line in &block.servers {
+            for line in &servers {
                 let into = if line.backup { &mut backups } else { &mut peers };
                 let addresses = look_up(&line.target, 80, line.span)?;
                 into.extend(addresses.into_iter().map(|address| line.peer(address)));
@@ -361,7 +371,15 @@ impl Group {
             line = block.method;
             sticky = block.sticky;
         } else if let Some((target, scheme)) = &self.implied {
-            let line = ServerLine::of(target.clone(), target.authority(*scheme), self.span);
+            let mut line = ServerLine::of(target.clone(), target.authority(*scheme), self.span);
+            let resolver = resolver.settle();
+            if resolver.servers.is_some()
+                && let Some(warning) = line.look_up_later_if_missing(scheme.port())
+            {
+                warnings.push(warning);
+                let frame = Frame { name: self.name.into(), index, method: None, sticky: None, keep_alive };
+                return frame.resolving(vec![line], &resolver, self.span, zones);
+            }
             peers.extend(
                 look_up(target, scheme.port(), self.span)?.into_iter().map(|address| line.peer(address)),
             );

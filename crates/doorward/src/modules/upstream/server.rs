@@ -100,6 +100,22 @@ impl ServerLine {
         self.resolve && self.target.literal(80).is_none()
     }
 
+    /// Makes a server that is not found one that is looked up while the gateway serves; the warning that tells so.
+    pub(super) fn look_up_later_if_missing(&mut self, port: u16) -> Option<Diagnostic> {
+        if self.is_named() || self.target.addresses(port).is_ok_and(|found| !found.is_empty()) {
+            return None;
+        }
+        self.resolve = true;
+        let sentence = format!(
+            "host not found in upstream \"{}\": it is asked of the resolver, and until it is found requests are answered \
+             with 502",
+            self.target.host
+        );
+        let remedy =
+            "check the name; where it may come later, say so: `server NAME resolve;` in an upstream block";
+        Some(Diagnostic::at(self.span, sentence).warning().instead(remedy.to_owned()))
+    }
+
     /// The server at an address.
     pub(super) fn peer(&self, address: Address) -> Peer {
         Peer {
@@ -137,7 +153,7 @@ pub(super) fn look_up(target: &Target, port: u16, span: Span) -> Result<Vec<Addr
         let sentence = format!("host not found in upstream \"{}\"", target.host);
         return Err(Diagnostic::at(span, sentence).instead(
             "check the name, or write an address: names are looked up when the configuration is read; to start \
-             without it, write `server NAME resolve;` in an upstream block, and a `resolver`"
+             without it, write a `resolver` in the http block"
                 .to_owned(),
         ));
     }
