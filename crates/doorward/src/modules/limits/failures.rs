@@ -223,18 +223,19 @@ impl AuthLimit {
         for limit in &self.limits {
             let Some(key) = limit.key(ex) else { continue };
             let now = net::clock::now();
-            match limit.over(&key, now) {
+            match limit.take(&key, now) {
                 Some(over) => refused = refused.and(self.refuse(ex, limit, &over)),
-                None => self.count(ex, limit, &key, now),
+                None => self.ban_at_the_limit(ex, limit, &key, now),
             }
         }
         refused
     }
 
-    fn count(&self, ex: &Exchange<'_>, limit: &Limit, key: &[u8], now: u64) {
+    /// Bans a key whose next failure would be one too many.
+    fn ban_at_the_limit(&self, ex: &Exchange<'_>, limit: &Limit, key: &[u8], now: u64) {
         let failures = &limit.zone.zone.shared.counts;
-        failures.rates.count(key, limit.zone.rate, now);
-        let (Some(ban), Some(_)) = (limit.ban, limit.over(key, now)) else { return };
+        // Another worker's failure may have banned it already.
+        let (Some(ban), Some(Over::Often(..))) = (limit.ban, limit.over(key, now)) else { return };
         if !self.dry_run {
             failures.ban(key, now + ban);
         }
@@ -288,14 +289,26 @@ impl Limit {
         self.zone.zone.key(ex, 65_535)
     }
 
+    /// Why a failure of the key would be one too many.
     fn over(&self, key: &[u8], now: u64) -> Option<Over> {
-        let failures = &self.zone.zone.shared.counts;
-        if self.ban.is_some()
-            && let Some(left) = failures.banned(key, now)
-        {
-            return Some(Over::Banned(left));
-        }
-        match failures.rates.look(key, self.zone.rate, self.burst, now) {
+        let rates = &self.zone.zone.shared.counts.rates;
+        self.banned(key, now).or_else(|| self.often(rates.look(key, self.zone.rate, self.burst, now)))
+    }
+
+    /// Counts a failure, unless it is one too many. In one step: of those that fail at the same time in several workers,
+    /// only as many count as fit.
+    fn take(&self, key: &[u8], now: u64) -> Option<Over> {
+        let rates = &self.zone.zone.shared.counts.rates;
+        self.banned(key, now).or_else(|| self.often(rates.take(key, self.zone.rate, self.burst, now)))
+    }
+
+    fn banned(&self, key: &[u8], now: u64) -> Option<Over> {
+        self.ban?;
+        self.zone.zone.shared.counts.banned(key, now).map(Over::Banned)
+    }
+
+    fn often(&self, answer: Answer) -> Option<Over> {
+        match answer {
             Answer::Fits(_) => None,
             Answer::Over(excess) => {
                 let wait = excess.saturating_sub(self.burst).saturating_mul(1000) / self.zone.rate.max(1);
