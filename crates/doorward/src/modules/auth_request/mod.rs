@@ -174,6 +174,11 @@ impl Question {
         self.uri.of(ex)
     }
 
+    /// How long its answer may take, where that is bounded as a whole (`auth_request_timeout`), in milliseconds.
+    fn patience(&self) -> Option<u64> {
+        self.extensions.as_ref().map(|extensions| extensions.timeout).filter(|ms| *ms > 0)
+    }
+
     /// Gives the location's variables and copied fields the names of what they would be, for who only looks.
     pub fn pretend(&self, ex: &mut Exchange<'_>) {
         for line in &self.set {

@@ -12,6 +12,8 @@ use super::store::{Decision, Store};
 pub enum Landed {
     /// The decision is theirs too; whether its own time is over, and the service failed.
     Shared(Arc<Decision>, bool),
+    /// The service failed: asking it again one after the other would let the last one wait for all.
+    Failed(Arc<Decision>),
     /// The answer was for the one who asked: the others ask for themselves.
     Alone,
 }
@@ -34,6 +36,8 @@ pub struct Seat {
     store: Arc<Store>,
     key: Key,
     flight: Arc<Flight>,
+    /// How often the zone had been purged when it was looked up.
+    purges: u64,
 }
 
 /// What waiting came to.
@@ -45,8 +49,13 @@ pub enum Turn<'s> {
 }
 
 impl Seat {
-    pub(super) fn new(store: Arc<Store>, key: Key, flight: Arc<Flight>) -> Seat {
-        Seat { store, key, flight }
+    pub(super) fn new(store: Arc<Store>, key: Key, flight: Arc<Flight>, purges: u64) -> Seat {
+        Seat { store, key, flight, purges }
+    }
+
+    /// Whether the zone was purged since: what was known then may have been taken back.
+    pub fn is_purged(&self) -> bool {
+        self.store.purges() != self.purges
     }
 
     /// The turn to ask, if nobody else has it.

@@ -81,11 +81,16 @@ impl Cache {
         }
         let turn = match seat.first() {
             Some(turn) => turn,
-            None => match ex.visit.client.waiting(PATIENCE, true, seat.wait()).await {
-                Ok(turn) => turn,
-                Err(Interrupted::ClientGone) => return Err(Stop::Gone),
-                Err(Interrupted::Elapsed) => return self.without_answer(request, ex, expired),
-            },
+            None => {
+                match ex.visit.client.waiting(request.patience().unwrap_or(PATIENCE), true, seat.wait()).await
+                {
+                    Ok(turn) => turn,
+                    Err(Interrupted::ClientGone) => return Err(Stop::Gone),
+                    Err(Interrupted::Elapsed) => {
+                        return self.without_answer(request, ex, expired.filter(|_| !seat.is_purged()));
+                    }
+                }
+            }
         };
         let asked = if expired.is_some() { Use::Expired } else { Use::Miss };
         // Whoever leaves from here on without having landed gives the turn to the next who waits.
@@ -95,6 +100,7 @@ impl Cache {
                 let used = if stale { Use::Stale } else { Use::Hit };
                 return self.apply(request, ex, &decision, used);
             }
+            Turn::Landed(Landed::Failed(decision)) => return self.apply(request, ex, &decision, asked),
             Turn::Landed(Landed::Alone) => {
                 self.count(ex, asked);
                 let (answer, decision) = self.question(request, view, ex).await?;
@@ -107,7 +113,7 @@ impl Cache {
         let purges = self.store.purges();
         let (answer, decision) = self.question(request, view, ex).await?;
         if is_failure(answer.status) {
-            if let Some(old) = expired.filter(|old| self.is_within_grace(old)) {
+            if let Some(old) = expired.filter(|old| self.is_within_grace(old) && !seat.is_purged()) {
                 let status = answer.status;
                 ex.log(
                     Level::Warn,
@@ -116,6 +122,7 @@ impl Cache {
                 seat.land(Landed::Shared(old.clone(), true));
                 return self.apply(request, ex, &old, Use::Stale);
             }
+            seat.land(Landed::Failed(Arc::new(decision)));
             self.count(ex, asked);
             return answer.judge(request, ex);
         }

@@ -84,8 +84,10 @@ impl Store {
         let (flight, seats) = shard.flights.0.entry(*key).or_default();
         *seats += 1;
         let flight = flight.clone();
+        // Under the lock: what a purge forgets after this, it has counted.
+        let purges = self.purges();
         drop(shard);
-        Found::Not(known, Seat::new(self.clone(), *key, flight))
+        Found::Not(known, Seat::new(self.clone(), *key, flight, purges))
     }
 
     /// Keeps a decision that was asked for when there had been `purges` purges; false where it may not be used by others.
