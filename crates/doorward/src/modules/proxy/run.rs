@@ -33,12 +33,13 @@ impl Proxy {
         let group = fixed.group.now(visit.config);
         let upstream = group.upstream(visit.config);
         match &self.cache {
-            Some(cache) => {
+            // What an auth service says of a body is for no other, and keys do not hold it.
+            Some(cache) if ex.shown_body.is_none() => {
                 if let Some(body) = self.stored(cache, ex, &fixed).await? {
                     return Ok(body);
                 }
             }
-            None => ex.cache.leave(),
+            _ => ex.cache.leave(),
         }
         let mut question = self.question(ex, &fixed, upstream, streamed);
         if streamed && !visit.client.unread.borrow().is_empty() {
