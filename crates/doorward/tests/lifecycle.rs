@@ -260,6 +260,59 @@ fn a_reload_closes_idle_connections_and_lets_requests_end() {
     gateway.wait_for_log("exited with code 0");
 }
 
+/// A server that changes to another protocol and sends back what it gets.
+fn echo_server() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                let _ = stream.read(&mut bytes);
+                let upgraded =
+                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n";
+                let _ = stream.write_all(upgraded);
+                while let Ok(read) = stream.read(&mut bytes)
+                    && read > 0
+                    && stream.write_all(&bytes[..read]).is_ok()
+                {}
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn a_tunnel_outlives_reloads() {
+    let echo = echo_server();
+    let upgrade = format!(
+        "location /echo {{ proxy_pass http://127.0.0.1:{echo}; proxy_http_version 1.1; \
+         proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }}"
+    );
+    let gateway = Gateway::start(&answers("old").replace("location /", &format!("{upgrade} location /")));
+    let mut tunnel = gateway.connect().unwrap();
+    write!(tunnel, "GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n").unwrap();
+    let mut head = [0; 4096];
+    let read = tunnel.read(&mut head).unwrap();
+    assert!(head[..read].starts_with(b"HTTP/1.1 101"));
+    for round in ["new", "newer"] {
+        gateway.configure(&format!("daemon off; {}", answers(round)));
+        gateway.signal(Signal::SIGHUP);
+        gateway.wait("the new configuration answers", |gateway| {
+            gateway.get("/").is_ok_and(|text| text == round)
+        });
+        tunnel.write_all(round.as_bytes()).unwrap();
+        let mut bytes = vec![0; round.len()];
+        tunnel.read_exact(&mut bytes).unwrap();
+        assert_eq!(bytes, round.as_bytes());
+    }
+    // The configuration that the tunnel began with is in force for it, until it ends.
+    let ended = || gateway.read("error.log").matches("exited with code 0").count();
+    assert_eq!(ended(), 1, "only the one in between has ended");
+    drop(tunnel);
+    gateway.wait("the first configuration ends", |_| ended() == 2);
+}
+
 #[test]
 fn a_bad_configuration_changes_nothing() {
     let gateway = Gateway::start(&answers("old"));
