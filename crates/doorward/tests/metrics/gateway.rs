@@ -27,6 +27,7 @@ const CONFIGURATION: &str = r#"
 daemon off; worker_processes 2; pid nginx.pid; error_log error.log info; events {}
 http {
     access_log off;
+    otel_exporter { endpoint http://127.0.0.1:{service}/v1/traces; }
     limit_req_zone $http_x_key zone=requests:64k rate=1r/s;
     limit_conn_zone $http_x_key zone=connections:64k;
     auth_limit_zone $http_x_key zone=guesses:64k rate=1r/m;

@@ -3,15 +3,23 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use net::Millis;
 use tokio::sync::Notify;
 
 use super::span;
 use crate::log::{ErrorLog, Level};
+use crate::metrics::{Counter, Family};
 
 /// A batch of so many bytes is full whatever `batch_size` says: clients decide how long their fields are.
 const BATCH_BYTES: usize = 1 << 20;
+
+/// How many spans of all workers nobody will see.
+pub static DROPPED: Family = Family {
+    name: "doorward_otel_dropped_spans_total",
+    help: "Spans that a collector did not take, or that there was no room for.",
+};
 
 /// Spans that wait for their export.
 pub struct Queue {
@@ -21,6 +29,8 @@ pub struct Queue {
     batches: RefCell<VecDeque<Batch>>,
     /// Spans that nobody will see, since the start.
     dropped: Cell<u64>,
+    /// The same of all workers, where something shows it.
+    counter: Option<Arc<Counter>>,
     /// When a line last said so.
     said: Cell<Option<Millis>>,
     closed: Cell<bool>,
@@ -49,12 +59,13 @@ struct Batch {
 }
 
 impl Queue {
-    pub(super) fn new(limits: Limits, log: ErrorLog) -> Queue {
+    pub(super) fn new(limits: Limits, log: ErrorLog, counter: Option<Arc<Counter>>) -> Queue {
         Queue {
             limits,
             log,
             batches: RefCell::default(),
             dropped: Cell::new(0),
+            counter,
             said: Cell::new(None),
             closed: Cell::new(false),
             changed: Notify::new(),
@@ -83,6 +94,9 @@ impl Queue {
     pub(super) fn dropped(&self, spans: u64) {
         let (now, all) = (net::clock::now(), self.dropped.get() + spans);
         self.dropped.set(all);
+        if let Some(counter) = &self.counter {
+            counter.add(spans);
+        }
         if self.said.get().is_none_or(|said| now - said >= self.limits.interval) {
             self.said.set(Some(now));
             self.log.write(Level::Notice, format_args!("OTel dropped records: {all}"));
@@ -152,7 +166,7 @@ mod tests {
     use super::*;
 
     fn queue(batch_size: u64, batch_count: u64) -> Queue {
-        Queue::new(Limits { batch_size, batch_count, interval: 60_000 }, ErrorLog::default())
+        Queue::new(Limits { batch_size, batch_count, interval: 60_000 }, ErrorLog::default(), None)
     }
 
     fn memory(queue: &Queue) -> usize {

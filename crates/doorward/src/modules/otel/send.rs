@@ -9,7 +9,7 @@ use net::{Address, Connect, Millis, Stream};
 use tokio::task::JoinHandle;
 use wire::h1::{Decoder, ResponseHead, ResponseParser};
 
-use super::queue::Queue;
+use super::queue::{DROPPED, Queue};
 use super::span::Origin;
 use super::{Export, exporter::Exporter};
 use crate::config::Config;
@@ -60,7 +60,8 @@ impl Sending {
     /// Starts the task, where spans are wanted.
     pub fn start(config: &Config) -> Option<(Spans, Sending)> {
         let exporter = config.otel.exporter.clone()?;
-        let queue = Rc::new(Queue::new(exporter.limits, config.error_log.clone()));
+        let counter = config.measures.then(|| config.zones.metrics.counter(&DROPPED, Vec::new()));
+        let queue = Rc::new(Queue::new(exporter.limits, config.error_log.clone(), counter));
         let sender = Sender {
             queue: queue.clone(),
             log: config.error_log.clone(),

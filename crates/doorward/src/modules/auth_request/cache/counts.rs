@@ -2,13 +2,39 @@
 
 use std::sync::Arc;
 
+use super::Store;
 use crate::compile::Compiler;
-use crate::metrics::{Counter, Family};
+use crate::metrics::{Counter, Family, Reading};
 
 static REQUESTS: Family = Family {
     name: "doorward_auth_cache_requests_total",
     help: "Requests that a cache of auth decisions was asked for, by what it had.",
 };
+
+static KEYS: Family =
+    Family { name: "doorward_auth_cache_keys", help: "Decisions that a cache of auth decisions holds." };
+static USED: Family = Family {
+    name: "doorward_auth_cache_used_bytes",
+    help: "Memory that a cache's decisions take, in bytes.",
+};
+static SIZE: Family =
+    Family { name: "doorward_auth_cache_size_bytes", help: "Memory that a cache may take, in bytes." };
+static EVICTIONS: Family = Family {
+    name: "doorward_auth_cache_evictions_total",
+    help: "Decisions that had to go for others before their time was over.",
+};
+
+/// What there is to read of a zone.
+pub fn readings(zone: &str, store: &Arc<Store>) -> [Reading; 4] {
+    let labels = || vec![("zone", zone.to_owned())];
+    let (keys, used, size, evictions) = (store.clone(), store.clone(), store.size, store.clone());
+    [
+        Reading::gauge(&KEYS, labels(), move || keys.usage().0 as f64),
+        Reading::gauge(&USED, labels(), move || used.usage().1 as f64),
+        Reading::gauge(&SIZE, labels(), move || size as f64),
+        Reading::counter(&EVICTIONS, labels(), move || evictions.usage().2),
+    ]
+}
 
 /// How a decision was come by (`$auth_cache_status`, in nginx's words for a cache).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use conf::Arg::{Many, Text};
 use conf::{Diagnostic, Node, Span, Word};
 
 use super::Cache;
+use super::counts;
 use super::counts::Counts;
 use super::key::Secret;
 use super::store::Store;
@@ -189,6 +190,7 @@ fn declare(value: &[u8], word: &Word, cx: &mut Compiler) -> Result<String, Diagn
         Diagnostic::at(word.span, format!("the system gives no randomness for zone \"{name}\" ({error})"))
     })?;
     let store = cx.zones.get_or_replace(name, |old: &Store| old.size == size, || Store::new(size, secret));
+    cx.readings.extend(counts::readings(name, &store));
     cx.decisions.insert(name.to_owned(), store);
     Ok(name.to_owned())
 }

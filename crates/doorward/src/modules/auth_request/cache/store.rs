@@ -119,11 +119,11 @@ impl Store {
     }
 
     /// How many decisions there are, the bytes that they take, and how many had to go for others so far.
-    #[cfg(test)]
     pub fn usage(&self) -> (usize, usize, u64) {
         let shards = self.shards.iter().map(lock);
         let (entries, bytes) = shards.fold((0, 0), |(entries, bytes), shard| {
-            (entries + shard.decisions.len(), bytes + shard.decisions.used())
+            let (more, more_bytes) = shard.decisions.usage();
+            (entries + more, bytes + more_bytes)
         });
         (entries, bytes, self.evictions.load(Ordering::Relaxed))
     }
