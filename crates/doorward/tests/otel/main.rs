@@ -125,6 +125,33 @@ fn a_request_its_question_and_its_upstream_are_one_trace() {
 }
 
 #[test]
+fn a_question_that_is_cut_off_ends_with_its_spans() {
+    let collector = Mock::answering("200 OK");
+    let auth = Mock::start(|_, _| {
+        std::thread::sleep(Duration::from_secs(1));
+        Some(answer("204 No Content"))
+    });
+    let gateway = Gateway::start(&format!(
+        "{} otel_trace on; otel_trace_context inject;
+         server {{ listen 127.0.0.1:{{port}};
+            location /asked {{ auth_request /auth; auth_request_timeout 100ms; }}
+            location = /auth {{ internal; proxy_pass http://127.0.0.1:{}; }} }}",
+        exporter(&collector, ""),
+        auth.port,
+    ));
+    let got = gateway.get("/asked", "");
+    assert!(got.starts_with("HTTP/1.1 500"), "{got}");
+    let spans = collector.spans(3);
+    let server = spans.iter().find(|span| span.kind() == Kind::Server).unwrap();
+    let question = one(&spans, Kind::Internal, &server.span_id);
+    let asked = one(&spans, Kind::Client, &question.span_id);
+    for span in [server, question, asked] {
+        assert!(span.failed() && span.start <= span.end && span.end <= server.end, "{}", span.name);
+    }
+    assert_eq!(question.attribute("http.status_code"), "504");
+}
+
+#[test]
 fn each_attempt_is_a_span_and_what_is_no_text_is_replaced() {
     let collector = Mock::answering("200 OK");
     let upstream = Mock::start(|number, _| (number > 0).then(|| answer("200 OK")));
