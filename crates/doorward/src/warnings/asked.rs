@@ -15,6 +15,7 @@ pub fn check(site: &Site<'_>, _: &Definitions, found: &mut Found) {
     for (location, questions) in site.auth_locations() {
         without_effect(site, location, found);
         open_to_clients(site, location, &questions, found);
+        shown_nothing(site, location, &questions, found);
     }
 }
 
@@ -100,6 +101,27 @@ fn without_effect(site: &Site<'_>, location: usize, found: &mut Found) {
             format!("\"access_log\" writes nothing about the questions that {name} answers: subrequests are not logged"),
             "add `log_subrequest on;` there, or log $auth_status and $auth_time with the request itself",
         );
+    }
+}
+
+/// Bodies that are to be shown, in a location that passes none on.
+fn shown_nothing(site: &Site<'_>, location: usize, questions: &[&Question<'_>], found: &mut Found) {
+    if site.is_on(location, "proxy_pass_request_body", true) {
+        return;
+    }
+    for asker in questions.iter().map(|question| question.asker) {
+        for line in site.in_force(asker, &["auth_request_body"]).iter().filter(|line| line.bytes(0) != b"off")
+        {
+            let name = site.name(location);
+            let sentence = format!(
+                "\"auth_request_body\" shows the auth service nothing: {name} has `proxy_pass_request_body off`"
+            );
+            found.add(
+                line.span,
+                sentence,
+                "leave that line out there: without auth_request_body a question has no body anyway",
+            );
+        }
     }
 }
 
@@ -200,6 +222,20 @@ mod tests {
         );
         starts(
             "location = /auth { internal; log_subrequest on; access_log a.log; } location / { auth_request /auth; }",
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_body_that_is_shown_to_nobody_is_told() {
+        let asked = "location = /auth { internal; proxy_pass_request_body off; proxy_pass http://a; }";
+        starts(
+            &format!("location / {{ auth_request /auth;\nauth_request_body 1k; }} {asked}"),
+            &["2: \"auth_request_body\" shows the auth service nothing: location \"/auth\""],
+        );
+        starts(&format!("location / {{ auth_request /auth; auth_request_body off; }} {asked}"), &[]);
+        starts(
+            "location / { auth_request /auth; auth_request_body 1k; } location = /auth { internal; proxy_pass http://a; }",
             &[],
         );
     }

@@ -45,6 +45,8 @@ pub enum Kind {
 
 /// One `auth_request` in force in one block.
 pub struct Question<'t> {
+    /// The block that asks.
+    pub asker: usize,
     /// The directive.
     pub directive: &'t Node,
     /// The path that is asked for.
@@ -102,7 +104,7 @@ impl<'t> Site<'t> {
                 let Some(server) = self.server_of(asker) else { continue };
                 let answers = *known.entry((server, path)).or_insert_with(|| self.locate(server, path));
                 let args = args.get(1..).unwrap_or_default();
-                self.questions.push(Question { directive, path, args, answers });
+                self.questions.push(Question { asker, directive, path, args, answers });
             }
         }
     }
