@@ -130,18 +130,23 @@ impl Listener {
 impl Hosts {
     /// The server for a name in lower case, and the pattern that found it, whose captures are then to be taken.
     pub fn find(&self, name: &[u8]) -> (usize, Option<&Pattern>) {
+        self.named(name).unwrap_or((self.default, None))
+    }
+
+    /// The same, where some server has the name.
+    pub fn named(&self, name: &[u8]) -> Option<(usize, Option<&Pattern>)> {
         if name.is_empty() {
-            return (self.exact.get(name).copied().unwrap_or(self.default), None);
+            return self.exact.get(name).map(|server| (*server, None));
         }
         if let Some(&server) = self.exact.get(name) {
-            return (server, None);
+            return Some((server, None));
         }
         if !self.leading.is_empty() {
             // From the first dot on the suffixes get shorter: the longest that is known wins.
             let dots = name.iter().enumerate().filter(|(at, b)| **b == b'.' && *at > 0).map(|(at, _)| at);
             for at in dots {
                 if let Some(&server) = self.leading.get(&name[at..]) {
-                    return (server, None);
+                    return Some((server, None));
                 }
             }
         }
@@ -150,13 +155,11 @@ impl Hosts {
                 name.iter().enumerate().rev().filter(|(at, b)| **b == b'.' && *at > 0).map(|(at, _)| at);
             for at in dots {
                 if let Some(&server) = self.trailing.get(&name[..=at]) {
-                    return (server, None);
+                    return Some((server, None));
                 }
             }
         }
-        match self.patterns.iter().find(|(pattern, _)| pattern.is_match(name)) {
-            Some((pattern, server)) => (*server, Some(pattern)),
-            None => (self.default, None),
-        }
+        let found = self.patterns.iter().find(|(pattern, _)| pattern.is_match(name));
+        found.map(|(pattern, server)| (*server, Some(pattern)))
     }
 }

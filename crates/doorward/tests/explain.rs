@@ -22,7 +22,7 @@ http {
     server { listen 127.0.0.1:{port}; return 404; }
     server {
         listen 127.0.0.1:{port};
-        server_name api.example.com ~^(?<tenant>.+)\.tenants\.example$;
+        server_name api.example.com *.wild.example ~^(?<tenant>.+)\.tenants\.example$;
         auth_identity_headers X-Groups;
         rewrite ^/old/(.*)$ /api/$1 last;
         location /api/ {
@@ -42,6 +42,7 @@ http {
         location @app { proxy_pass http://app; }
         location @sorry { return 403; }
         location /loop { rewrite ^ /loop last; }
+        location /outer { proxy_pass http://app; location /outer/inner { } }
         location /any { satisfy any; allow 192.0.2.1; auth_basic who; auth_basic_user_file users; proxy_pass http://app; }
     }
 }
@@ -166,7 +167,7 @@ fn what_ends_a_request_is_told() {
             &["http://api.example.com/any", "--from", "192.0.2.1"],
             "192.0.2.1 may pass\nand so nobody else is asked\nanswer proxy_pass http://app",
         ),
-        (&["http://api.example.com/any"], "nothing is said of 127.0.0.1\n2. auth_basic who nginx.conf:30"),
+        (&["http://api.example.com/any"], "nothing is said of 127.0.0.1\n2. auth_basic who nginx.conf:31"),
         (
             &["http://a.tenants.example/api/", "--method", "POST"],
             "POST /v1/ HTTP/1.1\nHost: app\nX-User: ${upstream_http_x_user}\nX-Tenant: a",

@@ -74,8 +74,7 @@ fn explain(flags: &Flags) -> Result<String, String> {
 
 /// A request as it would come in.
 struct Target {
-    /// The name that is asked for.
-    host: String,
+    /// The port, where a URL with a host says it or leaves it to http.
     port: Option<u16>,
     /// All of its head.
     bytes: Vec<u8>,
@@ -119,7 +118,7 @@ impl Target {
             Some(_) => Some(80),
             None => None,
         };
-        Ok(Target { line: format!("{method} http://{host}{path}"), host, port, bytes })
+        Ok(Target { line: format!("{method} http://{host}{path}"), port, bytes })
     }
 }
 
@@ -169,10 +168,11 @@ fn told(
     let mut page = Page::of(tree);
     page.say(&format!("{}  from {}", target.line, client.peer.ip_text()));
     page.say("");
-    let why = match (at == listener.hosts.default, pattern) {
-        (_, Some(_)) => format!("a pattern takes \"{}\"", target.host),
-        (true, None) if server.name != host => format!("the default one of {}", listener.address),
-        _ => format!("it has the name \"{}\"", String::from_utf8_lossy(&host)),
+    let shown = String::from_utf8_lossy(&host);
+    let why = match (listener.hosts.named(&host), pattern) {
+        (_, Some(_)) => format!("a pattern of it takes \"{shown}\""),
+        (None, None) => format!("the default one of {}", listener.address),
+        (Some(_), None) => format!("it has the name \"{shown}\""),
     };
     let name = String::from_utf8_lossy(&server.name);
     page.step("server", &format!("\"{name}\" on {}: {why}", listener.address), server.plan.span);

@@ -53,6 +53,12 @@ impl<'t> Page<'t> {
         at.map(|at| self.site.in_force(at, names)).unwrap_or_default()
     }
 
+    /// The directive of that name that stands in a block itself.
+    pub fn own(&self, block: Option<Span>, name: &str) -> Option<&'t Node> {
+        let block = self.site.blocks.iter().find(|known| Some(known.span) == block)?;
+        block.nodes.iter().find(|node| *node.name.text == *name.as_bytes())
+    }
+
     /// A location as it is written, without the word.
     pub fn location(&self, plan: &Plan) -> String {
         let kind =

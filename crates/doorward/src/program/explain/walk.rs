@@ -251,21 +251,28 @@ fn asks(ex: &mut Exchange<'_>, question: &crate::modules::auth_request::Question
 }
 
 fn content(ex: &Exchange<'_>, plan: &Plan, block: Option<conf::Span>, page: &mut Page<'_>) {
-    const MAKERS: [&str; 9] = [
-        "proxy_pass",
-        "fastcgi_pass",
-        "tunnel_pass",
-        "stub_status",
-        "prometheus",
-        "status",
-        "auth_cache_purge",
-        "empty_gif",
-        "autoindex",
-    ];
-    if page.in_force("answer", block, &MAKERS) == 0 {
+    // What makes the answer is not inherited: the plan says what it is, and the block has the line.
+    let maker = match &plan.content {
+        Content::Files(_) => "",
+        Content::EmptyGif => "empty_gif",
+        Content::StubStatus => "stub_status",
+        Content::AuthCachePurge(_) => "auth_cache_purge",
+        Content::Prometheus => "prometheus",
+        Content::Status => "status",
+        Content::FastCgi(_) => "fastcgi_pass",
+        Content::Proxy(_) => "proxy_pass",
+        Content::Tunnel(_) => "tunnel_pass",
+    };
+    if maker.is_empty() {
         let file = crate::modules::static_files::map_to_path(ex, &ex.uri);
         page.step("answer", &format!("the file {}", String::from_utf8_lossy(&file)), None);
-        page.in_force("", block, &["root", "alias", "index"]);
+        page.in_force("", block, &["root", "alias", "index", "autoindex"]);
+    } else {
+        match page.own(block, maker) {
+            Some(node) => page.step("answer", &written(node), Some(node.span)),
+            // It stands in an `if` or `limit_except`.
+            None => page.step("answer", maker, None),
+        }
     }
     passed_on(ex, plan, page);
     page.in_force("errors", block, &["error_page"]);
