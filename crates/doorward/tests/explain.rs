@@ -18,7 +18,7 @@ events {}
 http {
     access_log off;
     upstream app { server 127.0.0.1:{app}; server 127.0.0.1:1 backup; }
-    limit_req_zone $binary_remote_addr zone=req:64k rate=1000r/s;
+    limit_req_zone $remote_addr zone=req:64k rate=1000r/s;
     server { listen 127.0.0.1:{port}; return 404; }
     server {
         listen 127.0.0.1:{port};
@@ -117,6 +117,7 @@ fn every_step_is_told_with_its_place() {
          the path is now /api/users?id=1\n\
          location /api/ takes /api/users nginx.conf:13\n\
          limits limit_req zone=req burst=5 nginx.conf:14\n\
+         zone req: $remote_addr is \"127.0.0.1\"\n\
          access all of these must let it pass (satisfy all)\n\
          1. allow 127.0.0.0/8 nginx.conf:15\n\
          deny all nginx.conf:15\n\

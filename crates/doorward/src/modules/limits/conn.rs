@@ -128,6 +128,11 @@ struct Limit {
 }
 
 impl LimitConn {
+    /// What a request is counted by in each zone, in words.
+    pub fn counted_by(&self, ex: &Exchange<'_>) -> Vec<String> {
+        self.limits.iter().map(|limit| limit.zone.counted_by(ex)).collect()
+    }
+
     /// Counts the request until it has been answered, or refuses it.
     pub fn check(&self, ex: &mut Exchange<'_>) -> Result<(), Stop> {
         let visit = ex.visit;

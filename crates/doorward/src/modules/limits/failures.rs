@@ -202,6 +202,11 @@ enum Over {
 }
 
 impl AuthLimit {
+    /// What a request is counted by in each zone, in words.
+    pub fn counted_by(&self, ex: &Exchange<'_>) -> Vec<String> {
+        self.limits.iter().map(|limit| limit.zone.zone.counted_by(ex)).collect()
+    }
+
     /// Refuses the request if its key has failed too often: to be asked before credentials are looked at, and again when
     /// they were found right, for what failed meanwhile.
     pub fn check(&self, ex: &mut Exchange<'_>) -> Result<(), Stop> {

@@ -120,6 +120,15 @@ impl<T> Zone<T> {
         }
         (!key.is_empty()).then_some(key)
     }
+
+    /// What a request is counted by, in words.
+    fn counted_by(&self, ex: &Exchange<'_>) -> String {
+        let (name, text, key) = (&self.name, &self.key_text, self.key.eval(ex));
+        match key.is_empty() {
+            true => format!("zone {name}: {text} is empty, and so nothing is counted"),
+            false => format!("zone {name}: {text} is \"{}\"", key.escape_ascii()),
+        }
+    }
 }
 
 /// The levels that refusals may be logged at.

@@ -164,6 +164,11 @@ struct Limit {
 }
 
 impl LimitReq {
+    /// What a request is counted by in each zone, in words.
+    pub fn counted_by(&self, ex: &Exchange<'_>) -> Vec<String> {
+        self.limits.iter().map(|limit| limit.zone.zone.counted_by(ex)).collect()
+    }
+
     /// Counts the request; lets it pass, after its delay, or refuses it.
     pub async fn check(&self, ex: &mut Exchange<'_>) -> Result<(), Stop> {
         let visit = ex.visit;

@@ -3,7 +3,7 @@
 use super::page::{Page, written};
 use crate::exchange::{Exchange, MAX_URI_CHANGES};
 use crate::modules::{ambiguous_path, preflight, rewrite};
-use crate::plan::{Access, Content, Plan, Precontent, Verdict};
+use crate::plan::{Access, Content, Plan, Preaccess, Precontent, Verdict};
 use crate::run::{Stop, locate};
 
 /// What comes next.
@@ -141,6 +141,14 @@ fn inside<'c>(ex: &mut Exchange<'c>, plan: &'c Plan, page: &mut Page<'_>) -> Nex
         realip.apply(ex);
     }
     page.in_force("limits", block, &["limit_req", "limit_conn", "auth_limit"]);
+    let requests = plan.preaccess.iter().flat_map(|limit| match limit {
+        Preaccess::LimitReq(limit) => limit.counted_by(ex),
+        Preaccess::LimitConn(limit) => limit.counted_by(ex),
+    });
+    let failures = plan.auth_limit.iter().flat_map(|limit| limit.counted_by(ex));
+    for counted in requests.chain(failures) {
+        page.more(&counted);
+    }
     if let Some(status) = access(ex, plan, block, page) {
         ends(ex, status, page);
         return Next::End;
