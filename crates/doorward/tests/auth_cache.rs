@@ -18,6 +18,7 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use tempfile::TempDir;
 
@@ -261,8 +262,8 @@ const WORDS: &[&str] = &[
     "/user",
 ];
 
-#[test]
-fn nobody_gets_the_decision_of_another() {
+/// A gateway whose service decides by all that it sees, and the number of questions.
+fn deciding() -> (Gateway, Arc<AtomicUsize>) {
     let questions = Arc::new(AtomicUsize::new(0));
     let count = questions.clone();
     let auth = service(move |head| {
@@ -284,6 +285,52 @@ fn nobody_gets_the_decision_of_another() {
              proxy_set_header X-Original-Host $host; proxy_set_header X-Original-Method $request_method; }",
         auth,
     );
+    (gateway, questions)
+}
+
+impl Asked {
+    /// Asks as a client that also says who it is, and holds the answer against what the service makes of it.
+    fn check(&self, client: &mut Client) -> Result<(), String> {
+        let mut fields = String::from("X-User: root\r\n");
+        for (name, value) in
+            [("Authorization", self.authorization), ("Cookie", self.cookie), ("X-API-Key", self.key)]
+        {
+            if !value.is_empty() {
+                fields.push_str(&format!("{name}: {value}\r\n"));
+            }
+        }
+        let (status, user) = client.ask(self.method, &self.uri, self.host, &fields);
+        if status != self.status() || status == 200 && user != self.user() {
+            return Err(format!("{status} {user} for {self:?}, which is {} {}", self.status(), self.user()));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn nobody_gets_the_decision_of_another_who_asks_at_the_same_time() {
+    let (gateway, questions) = deciding();
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    // Few, so that the same question is often in flight on several connections.
+    let mix = prop::collection::vec(asked(), 64).new_tree(&mut runner).unwrap().current();
+    thread::scope(|scope| {
+        for at in 0..8 {
+            let (mix, gateway) = (&mix, &gateway);
+            scope.spawn(move || {
+                let mut client = gateway.client();
+                for turn in 0..640 {
+                    mix[(turn / 2 + at % 2) % mix.len()].check(&mut client).unwrap();
+                }
+            });
+        }
+    });
+    let questions = questions.load(Ordering::SeqCst);
+    assert!(questions < 8 * 640, "{questions} questions: nothing was kept");
+}
+
+#[test]
+fn nobody_gets_the_decision_of_another() {
+    let (gateway, questions) = deciding();
     let mut asks = 0;
     let mut clients: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
     let mut runner = TestRunner::new(Config { cases: 100, failure_persistence: None, ..Config::default() });
@@ -293,22 +340,8 @@ fn nobody_gets_the_decision_of_another() {
     runner
         .run(&runs, |run| {
             for (asked, client) in run {
-                let mut fields = String::from("X-User: root\r\n");
-                for (name, value) in [
-                    ("Authorization", asked.authorization),
-                    ("Cookie", asked.cookie),
-                    ("X-API-Key", asked.key),
-                ] {
-                    if !value.is_empty() {
-                        fields.push_str(&format!("{name}: {value}\r\n"));
-                    }
-                }
-                let (status, user) =
-                    clients.borrow_mut()[client].ask(asked.method, &asked.uri, asked.host, &fields);
-                prop_assert_eq!(status, asked.status(), "{:?}", asked);
-                if status == 200 {
-                    prop_assert_eq!(user, asked.user(), "{:?}", asked);
-                }
+                let checked = asked.check(&mut clients.borrow_mut()[client]);
+                prop_assert!(checked.is_ok(), "{:?}", checked);
                 **total.borrow_mut() += 1;
             }
             Ok(())
@@ -362,7 +395,7 @@ fn two_hundred_first_requests_at_once_are_one_question() {
 }
 
 /// A gateway whose service answers at once until it is told to be slow, and then as it is told; `purge` forgets.
-fn slow_and_purged(purge: &str) -> (Gateway, Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicUsize>) {
+fn slow_and_purged(purge: &str, ttl: &str) -> (Gateway, Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicUsize>) {
     let (slow, failing, questions) =
         (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (is_slow, fails, count) = (slow.clone(), failing.clone(), questions.clone());
@@ -377,7 +410,7 @@ fn slow_and_purged(purge: &str) -> (Gateway, Arc<AtomicBool>, Arc<AtomicBool>, A
         }
     });
     let server = format!(
-        "location / {{ auth_request /ask; auth_request_cache zone=decisions:1m ttl=100ms grace=10m user=$upstream_http_x_user;\n\
+        "location / {{ auth_request /ask; auth_request_cache zone=decisions:1m ttl={ttl} grace=10m user=$upstream_http_x_user;\n\
              proxy_pass http://127.0.0.1:{{app}}; }}\n\
          location /purge {{ auth_cache_purge zone=decisions {purge}; }}\n\
          location = /ask {{ internal; proxy_pass http://127.0.0.1:{{auth}}; }}"
@@ -406,7 +439,7 @@ fn purged_while_asked(gateway: &Gateway, questions: &AtomicUsize) -> u16 {
 #[test]
 fn what_is_purged_while_the_service_fails_lets_nobody_in() {
     for purge in ["user=$arg_user", "all"] {
-        let (gateway, slow, failing, questions) = slow_and_purged(purge);
+        let (gateway, slow, failing, questions) = slow_and_purged(purge, "100ms");
         assert_eq!(gateway.get("/", TOKEN).0, 200);
         // Its time is over, and the service fails: grace goes on with it ...
         sleep(Duration::from_millis(150));
@@ -421,13 +454,15 @@ fn what_is_purged_while_the_service_fails_lets_nobody_in() {
 
 #[test]
 fn what_is_purged_while_it_is_asked_for_is_not_kept() {
-    let (gateway, slow, _, questions) = slow_and_purged("all");
-    slow.store(true, Ordering::SeqCst);
-    assert_eq!(purged_while_asked(&gateway, &questions), 200);
-    let asked = questions.load(Ordering::SeqCst);
-    slow.store(false, Ordering::SeqCst);
-    assert_eq!(gateway.get("/", TOKEN).0, 200);
-    assert_eq!(questions.load(Ordering::SeqCst), asked + 1);
+    for purge in ["user=$arg_user", "all"] {
+        let (gateway, slow, _, questions) = slow_and_purged(purge, "10m");
+        slow.store(true, Ordering::SeqCst);
+        assert_eq!(purged_while_asked(&gateway, &questions), 200);
+        let asked = questions.load(Ordering::SeqCst);
+        slow.store(false, Ordering::SeqCst);
+        assert_eq!(gateway.get("/", TOKEN).0, 200);
+        assert_eq!(questions.load(Ordering::SeqCst), asked + 1, "{purge}");
+    }
 }
 
 #[test]
