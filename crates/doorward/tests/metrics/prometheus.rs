@@ -157,7 +157,7 @@ fn prometheus_reads_a_gateway_under_load() {
 
 fn compare(gateway: &Gateway, prometheus: &Prometheus) {
     wait_for("the gateway is up", || prometheus.number("up{job=\"doorward\"}") == 1.0);
-    // By what Prometheus asks for, it gets OpenMetrics.
+    // What it reads has the form that it asked for.
     let targets = prometheus.ask("/api/v1/targets")["activeTargets"].clone();
     assert_eq!(targets[0]["lastError"], "", "{targets}");
     wait_for("rates are known", || {

@@ -145,13 +145,13 @@ impl Answer {
 }
 
 fn is_unanswered(child: &Exchange<'_>) -> bool {
+    let attempts = child.upstream.list();
     // An answer that is made an error of here is one all the same.
-    let mut attempts = child.upstream.list().iter().filter(|attempt| attempt.header_time.is_none());
-    let answered = attempts.clone().count() < child.upstream.list().len();
-    match child.forced_status {
-        502 => !answered && attempts.all(|attempt| attempt.connect_time.is_none()),
-        status => !answered && status == 504,
-    }
+    attempts.iter().all(|attempt| attempt.header_time.is_none())
+        && match child.forced_status {
+            502 => attempts.iter().all(|attempt| attempt.connect_time.is_none()),
+            status => status == 504,
+        }
 }
 
 fn pieces<'a>(all: impl Iterator<Item = &'a Vec<u8>>) -> usize {

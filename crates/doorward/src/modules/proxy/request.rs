@@ -229,26 +229,23 @@ impl Proxy {
             Some(length) if ex.is_main() && self.values.pass_request_body => RequestFraming::Length(length),
             _ => RequestFraming::None,
         };
-        let Destination::Fixed(fixed) = &self.destination else {
-            let Destination::Variable(url) = &self.destination else { return Default::default() };
-            let url = String::from_utf8_lossy(&url.eval(ex)).into_owned();
-            let (authority, uri) = url
-                .split_once("://")
-                .map_or((&*url, ""), |(_, rest)| rest.split_at(rest.find('/').unwrap_or(rest.len())));
-            self.append_head(ex, authority.as_bytes(), Some(uri.as_bytes()), true, framing, &mut head);
-            return (url, head);
+        let fixed = match &self.destination {
+            Destination::Fixed(fixed) => fixed,
+            Destination::Variable(url) => {
+                let url = String::from_utf8_lossy(&url.eval(ex)).into_owned();
+                let rest = url.split_once("://").map_or(&*url, |(_, rest)| rest);
+                let (authority, uri) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                self.append_head(ex, authority.as_bytes(), Some(uri.as_bytes()), true, framing, &mut head);
+                return (url, head);
+            }
         };
         self.append_head(ex, &fixed.authority, Some(&fixed.uri), false, framing, &mut head);
-        let servers = match fixed.group.now(ex.visit.config) {
-            Group::Listed(at) => ex
-                .visit
-                .config
-                .upstreams
-                .get(at)
-                .map(|group| group.peers.iter().map(|p| p.name.to_string()).collect()),
+        let listed = match fixed.group.now(ex.visit.config) {
+            Group::Listed(at) => ex.visit.config.upstreams.get(at),
             Group::Own(_) => None,
         };
-        let servers: Vec<String> = servers.unwrap_or_default();
+        let servers: Vec<&str> =
+            listed.iter().flat_map(|group| &group.peers).map(|peer| &*peer.name).collect();
         match servers.is_empty() {
             true => (String::from_utf8_lossy(&fixed.authority).into_owned(), head),
             false => (servers.join(", "), head),
