@@ -159,6 +159,8 @@ fn nobody_passes_by_a_fault_and_nobody_waits_for_long() {
         let began = Instant::now();
         assert_eq!(gateway.get(path, ""), 500, "{path}");
         assert!(began.elapsed() < ONE_WAIT, "{path}: {:?}", began.elapsed());
+        assert_eq!(gateway.get("/", "refuses"), 401, "behind: {path}");
+        assert_eq!(gateway.get("/", ""), 200, "behind: {path}");
     }
     assert_eq!(
         gateway.app.count(),

@@ -112,22 +112,43 @@ fn labels(group: &str, server: &str) -> super::Labels {
     vec![("upstream", group.to_owned()), ("server", server.to_owned())]
 }
 
-/// What there is to read of a group's servers.
+/// What there is to read of a group's servers; of those that are looked up while it serves, by the lines that name them.
 pub fn readings(group: &Arc<Upstream>) -> Vec<Reading> {
-    let mut readings = Vec::new();
-    for (at, peer) in group.peers.iter().enumerate() {
-        let Some(counts) = &peer.counts else { continue };
-        let labels = || labels(&group.name, &peer.name);
-        let (times, header_times) = (counts.times.clone(), counts.header_times.clone());
-        let (whole, limit, known) = (times.clone(), f64::from(peer.max_conns), group.clone());
-        readings.extend([
-            Reading::gauge(&STATE, labels(), move || known.state_of(at, net::clock::now())),
-            Reading::gauge(&LIMIT, labels(), move || limit),
-            Reading::counter(&REQUESTS, labels(), move || times.count()),
-            Reading::gauge(&HEADER_TIME, labels(), move || header_times.average()),
-            Reading::gauge(&RESPONSE_TIME, labels(), move || whole.average()),
-        ]);
-        readings.extend(classes(&RESPONSES, labels, &counts.statuses));
+    if let Some(resolving) = &group.resolving {
+        let readings = |(server, limit, counts): (String, u32, Arc<PeerCounts>)| {
+            let (resolving, known) = (resolving.clone(), counts.clone());
+            let state = move || resolving.state_of(&known, net::clock::now());
+            of_server(&group.name, &server, limit, &counts, state)
+        };
+        return resolving.counted().flat_map(readings).collect();
     }
+    let counted =
+        group.peers.iter().enumerate().filter_map(|(at, peer)| Some((at, peer, peer.counts.as_ref()?)));
+    let readings = counted.flat_map(|(at, peer, counts)| {
+        let known = group.clone();
+        let state = move || known.state_of(at, net::clock::now());
+        of_server(&group.name, &peer.name, peer.max_conns, counts, state)
+    });
+    readings.collect()
+}
+
+fn of_server(
+    group: &str,
+    server: &str,
+    max_conns: u32,
+    counts: &PeerCounts,
+    state: impl Fn() -> f64 + Send + Sync + 'static,
+) -> Vec<Reading> {
+    let labels = || labels(group, server);
+    let (times, header_times) = (counts.times.clone(), counts.header_times.clone());
+    let (whole, limit) = (times.clone(), f64::from(max_conns));
+    let mut readings = vec![
+        Reading::gauge(&STATE, labels(), state),
+        Reading::gauge(&LIMIT, labels(), move || limit),
+        Reading::counter(&REQUESTS, labels(), move || times.count()),
+        Reading::gauge(&HEADER_TIME, labels(), move || header_times.average()),
+        Reading::gauge(&RESPONSE_TIME, labels(), move || whole.average()),
+    ];
+    readings.extend(classes(&RESPONSES, labels, &counts.statuses));
     readings
 }

@@ -35,6 +35,7 @@ http {
     upstream service { server 127.0.0.1:{service}; server 127.0.0.1:{down} backup; }
     upstream auth { server 127.0.0.1:{service}; }
     upstream gone { server 127.0.0.1:{down}; }
+    upstream named { resolver 127.0.0.1:{down}; server service.test:81 resolve; }
     server {
         listen 127.0.0.1:{service};
         server_name service.example.com;

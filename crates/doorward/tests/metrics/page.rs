@@ -65,6 +65,9 @@ fn what_happened_is_counted() {
     let failed =
         page.lines().find(|line| line.starts_with("nginxplus_upstream_server_fails{upstream=\"gone\""));
     assert!(failed.is_some_and(|line| line.ends_with(" 4")), "{failed:?}");
+    let unknown = "{upstream=\"named\",server=\"service.test:81\"}";
+    assert_eq!(number(&format!("nginxplus_upstream_server_state{unknown}")), 4.0);
+    assert_eq!(number(&format!("nginxplus_upstream_server_requests{unknown}")), 0.0);
     assert!(number("process_resident_memory_bytes") > 1e6);
     assert!(number("process_start_time_seconds") > 1.7e9);
 }

@@ -6,6 +6,9 @@ use super::least_time::Speed;
 use super::method::{Method, Search};
 use crate::exchange::Exchange;
 
+/// What a server that failed, or that is not found, is as a number of nginx-prometheus-exporter.
+pub(super) const UNAVAILABLE: f64 = 4.0;
+
 /// What the workers know together of a group's servers.
 pub struct State {
     peers: Vec<PeerState>,
@@ -227,7 +230,7 @@ impl Upstream {
     pub fn state_of(&self, index: usize, now: u64) -> f64 {
         let Some(peer) = self.peers.get(index).filter(|peer| !peer.down) else { return 3.0 };
         let unavailable = !self.single() && self.lock().is_punished(peer, index, now);
-        if unavailable { 4.0 } else { 1.0 }
+        if unavailable { UNAVAILABLE } else { 1.0 }
     }
 
     pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, State> {

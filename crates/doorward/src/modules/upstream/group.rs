@@ -358,7 +358,7 @@ impl Group {
                     sticky: block.sticky,
                     keep_alive,
                 };
-                return frame.resolving(servers, &resolver, self.span, zones);
+                return frame.resolving(servers, &resolver, self.span, zones, metrics);
             }
             for line in &servers {
                 let into = if line.backup { &mut backups } else { &mut peers };
@@ -378,7 +378,7 @@ impl Group {
             {
                 warnings.push(warning);
                 let frame = Frame { name: self.name.into(), index, method: None, sticky: None, keep_alive };
-                return frame.resolving(vec![line], &resolver, self.span, zones);
+                return frame.resolving(vec![line], &resolver, self.span, zones, metrics);
             }
             peers.extend(
                 look_up(target, scheme.port(), self.span)?.into_iter().map(|address| line.peer(address)),
@@ -448,6 +448,7 @@ impl Frame {
         resolver: &Resolver,
         span: Span,
         zones: &Zones,
+        metrics: Option<&Metrics>,
     ) -> Result<Upstream, Diagnostic> {
         let Some(names) = resolver.servers else {
             let text =
@@ -457,7 +458,10 @@ impl Frame {
             );
         };
         let mut servers = Vec::new();
-        for line in lines {
+        for mut line in lines {
+            if let Some(metrics) = metrics {
+                line.count(metrics, &self.name);
+            }
             let known = if line.is_named() {
                 let service = line.service.as_deref().unwrap_or_default();
                 let zone = format!("upstream {} name {} {service}", self.name, line.target.host);

@@ -11,10 +11,12 @@ use std::time::Duration;
 use net::names::Unknown;
 use net::{Address, Names};
 
+use super::balance::UNAVAILABLE;
 use super::group::{Frame, Peer, Upstream};
 use super::server::ServerLine;
 use crate::config::Config;
 use crate::log::{ErrorLog, Level};
+use crate::metrics::PeerCounts;
 use crate::worker::Tenure;
 
 /// How often a name is looked up. Most of that finds what is remembered: an answer is good for as long as it says.
@@ -102,6 +104,20 @@ impl Resolving {
     /// The group as it is now.
     pub fn now(&self) -> Arc<Upstream> {
         self.lock().clone()
+    }
+
+    /// What is counted of each `server` line: its name in numbers, its limit of connections, the counters.
+    pub fn counted(&self) -> impl Iterator<Item = (String, u32, Arc<PeerCounts>)> {
+        self.servers.iter().filter_map(|(line, _)| line.shown())
+    }
+
+    /// What a line is that these counters belong to, as [`Upstream::state_of`] says it: as its best server, and
+    /// unavailable as long as none is found.
+    pub fn state_of(&self, counts: &Arc<PeerCounts>, now: u64) -> f64 {
+        let group = self.now();
+        let is_of_line = |peer: &Peer| peer.counts.as_ref().is_some_and(|known| Arc::ptr_eq(known, counts));
+        let servers = (0..group.peers.len()).filter(|at| is_of_line(&group.peers[*at]));
+        servers.map(|at| group.state_of(at, now)).fold(UNAVAILABLE, f64::min)
     }
 
     fn lock(&self) -> MutexGuard<'_, Arc<Upstream>> {
@@ -310,5 +326,25 @@ mod tests {
         two.release(two.choose(&mut Tried::default(), 6).expect("the second can be asked"), Failure::None, 6);
         resolving.set(&remembered, Vec::new());
         assert!(resolving.now().peers.is_empty());
+    }
+
+    #[test]
+    fn what_is_found_for_a_line_is_counted_as_one() {
+        let metrics = crate::metrics::Metrics::default();
+        let remembered = Arc::new(Remembered::default());
+        let (frame, mut line) = crate::modules::upstream::group::of_test("app.test:81");
+        line.count(&metrics, "test");
+        let resolving = Resolving::new(frame, vec![(line, Known::Named(remembered.clone()))], 0, 1000);
+        let counted: Vec<_> = resolving.counted().collect();
+        let [(server, 0, counts)] = counted.as_slice() else { panic!("one line, without a limit") };
+        assert_eq!(server, "app.test:81");
+        assert_eq!(resolving.state_of(counts, 5), 4.0, "nobody is found");
+        resolving.set(&remembered, vec![ip(1), ip(2)]);
+        let group = resolving.now();
+        assert!(group.peers.iter().all(|peer| peer.counts.as_ref().is_some_and(|c| Arc::ptr_eq(c, counts))));
+        group.release(group.choose(&mut Tried::default(), 5).expect("both can be asked"), Failure::Failed, 5);
+        assert_eq!(resolving.state_of(counts, 5), 1.0, "the other one can be asked");
+        group.release(group.choose(&mut Tried::default(), 5).expect("one can be asked"), Failure::Failed, 5);
+        assert_eq!(resolving.state_of(counts, 5), 4.0, "both have failed");
     }
 }

@@ -1,11 +1,14 @@
 //! A `server` line of an `upstream` block.
 
+use std::sync::Arc;
+
 use conf::{Diagnostic, Node, Span};
 use net::Address;
 
 use super::group::Peer;
 use super::sticky;
 use super::url::Target;
+use crate::metrics::{Metrics, PeerCounts};
 
 /// A `server` line.
 #[derive(Clone)]
@@ -24,6 +27,8 @@ pub(super) struct ServerLine {
     resolve: bool,
     /// The service of that name to look up, as DNS spells it (`_http._tcp`).
     pub(super) service: Option<String>,
+    /// What is counted of all that it is found to be, where something shows it.
+    counts: Option<Arc<PeerCounts>>,
     pub(super) span: Span,
 }
 
@@ -91,6 +96,7 @@ impl ServerLine {
             backup: false,
             resolve: false,
             service: None,
+            counts: None,
             span,
         }
     }
@@ -130,8 +136,26 @@ impl ServerLine {
             down: self.down,
             draining: self.draining,
             sid: self.route.clone().unwrap_or_default(),
-            counts: None,
+            counts: self.counts.clone(),
         }
+    }
+
+    /// Counts from now on what its servers, whichever they are found to be, are asked: clients and DNS make no labels.
+    pub(super) fn count(&mut self, metrics: &Metrics, group: &str) {
+        self.counts = Some(Arc::new(PeerCounts::new(metrics, group, &self.label())));
+    }
+
+    /// As numbers name it: as written, behind the service that is looked up.
+    fn label(&self) -> String {
+        match &self.service {
+            Some(service) => format!("{service}.{}", self.text),
+            None => self.text.clone(),
+        }
+    }
+
+    /// What there is to show of it, where it is counted.
+    pub(super) fn shown(&self) -> Option<(String, u32, Arc<PeerCounts>)> {
+        Some((self.label(), self.max_conns, self.counts.clone()?))
     }
 }
 
