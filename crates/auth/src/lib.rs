@@ -1,6 +1,11 @@
-//! Who is asking: passwords and what they are compared with. It knows neither nginx.conf nor sockets.
+//! Who is asking: passwords, API keys, sessions, what they are compared with, and where that is kept. It knows neither
+//! nginx.conf nor sockets.
 
+pub mod api_key;
 mod des_crypt;
 pub mod link;
 mod md5_crypt;
 pub mod password;
+pub mod secret;
+pub mod session;
+pub mod store;

@@ -1,15 +1,33 @@
-//! Passwords against what a password file keeps of them.
+//! Passwords against what a password file or a store keeps of them.
 
+use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use password_hash::PasswordVerifier;
+use password_hash::phc::PasswordHash;
+use password_hash::{PasswordHasher, PasswordVerifier};
 use sha1::{Digest, Sha1};
 use subtle::ConstantTimeEq;
 
+use crate::secret::NoRandomness;
 use crate::{des_crypt, md5_crypt};
 
-/// Longest password that is hashed by one of the costly methods, as in libxcrypt: their work grows with its length.
-const LONGEST: usize = 511;
+/// Longest password that is hashed by one of the costly methods, in bytes, as in libxcrypt: the work of the old ones grows
+/// with its length.
+pub const LONGEST: usize = 511;
+
+/// Argon2id's work for new passwords: 19 MiB, 2 passes, 1 lane (OWASP's Password Storage Cheat Sheet).
+const MEMORY: u32 = 19_456;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+/// Most memory, in KiB, and most passes that a stored password may ask for.
+const MOST_MEMORY: u32 = 1 << 20;
+const MOST_PASSES: u32 = 64;
+
+/// Kept of no password, with the work of [`hash`]: compare with it where there is no such user, so that the time of the answer does not tell
+/// that.
+pub const NOBODYS: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$RG9vcndhcmROb2JvZHkhIQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// How a password is kept (nginx's ngx_crypt and crypt(3)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +46,8 @@ pub enum Scheme {
     ShaCrypt,
     /// `$2a$`, `$2b$`, `$2y$`
     Bcrypt,
+    /// `$argon2id$`, what [`hash`] makes (RFC 9106)
+    Argon2id,
     /// Thirteen characters: the oldest crypt(3)
     Des,
     /// Nothing that can be compared with: no password is right
@@ -37,7 +57,7 @@ pub enum Scheme {
 impl Scheme {
     /// The scheme of a stored password.
     pub fn of(stored: &[u8]) -> Scheme {
-        const PREFIXES: [(&str, Scheme); 10] = [
+        const PREFIXES: [(&str, Scheme); 11] = [
             ("{PLAIN}", Scheme::Plain),
             ("{SHA}", Scheme::Sha),
             ("{SSHA}", Scheme::SaltedSha),
@@ -48,6 +68,7 @@ impl Scheme {
             ("$2a$", Scheme::Bcrypt),
             ("$2b$", Scheme::Bcrypt),
             ("$2y$", Scheme::Bcrypt),
+            ("$argon2id$", Scheme::Argon2id),
         ];
         let found = PREFIXES.iter().find(|(prefix, _)| stored.starts_with(prefix.as_bytes()));
         match found {
@@ -59,7 +80,15 @@ impl Scheme {
 
     /// Whether a comparison takes so long that others should not wait for it.
     pub fn is_costly(self) -> bool {
-        matches!(self, Scheme::Apr1 | Scheme::Md5 | Scheme::ShaCrypt | Scheme::Bcrypt | Scheme::Des)
+        match self {
+            Scheme::Apr1
+            | Scheme::Md5
+            | Scheme::ShaCrypt
+            | Scheme::Bcrypt
+            | Scheme::Argon2id
+            | Scheme::Des => true,
+            Scheme::Plain | Scheme::Sha | Scheme::SaltedSha | Scheme::Unknown => false,
+        }
     }
 }
 
@@ -84,9 +113,48 @@ pub fn matches(stored: &[u8], password: &[u8]) -> bool {
         Scheme::Bcrypt => {
             str::from_utf8(stored).is_ok_and(|stored| bcrypt::verify(password, stored).unwrap_or(false))
         }
+        Scheme::Argon2id => argon2id(stored, password),
         Scheme::Des => equal(&des_crypt::hash(stored, password), stored),
         Scheme::Unknown => false,
     }
+}
+
+/// Why a password is not hashed.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    /// It is empty, or longer than [`LONGEST`].
+    #[error("a password has 1 to {LONGEST} bytes")]
+    Length,
+    /// There is no salt.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The hash function has failed.
+    #[error("the password cannot be hashed")]
+    Failed,
+}
+
+/// What to keep of a new password: Argon2id as a PHC string. Takes some 20 ms and 19 MiB.
+pub fn hash(password: &[u8]) -> Result<String, HashError> {
+    if password.is_empty() || password.len() > LONGEST {
+        return Err(HashError::Length);
+    }
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).map_err(|_| NoRandomness)?;
+    let work = Params::new(MEMORY, PASSES, LANES, None).map_err(|_| HashError::Failed)?;
+    let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, work);
+    let hash: PasswordHash =
+        hasher.hash_password_with_salt(password, &salt).map_err(|_| HashError::Failed)?;
+    Ok(hash.to_string())
+}
+
+fn argon2id(stored: &[u8], password: &[u8]) -> bool {
+    let Some(hash) = str::from_utf8(stored).ok().and_then(|stored| PasswordHash::new(stored).ok()) else {
+        return false;
+    };
+    // Whoever may write a password file shall not take the machine's memory by it.
+    let bounded = Params::try_from(&hash)
+        .is_ok_and(|work| work.m_cost() <= MOST_MEMORY && work.t_cost() <= MOST_PASSES);
+    bounded && Argon2::default().verify_password(password, &hash).is_ok()
 }
 
 fn salted_sha(encoded: &[u8], password: &[u8]) -> bool {
@@ -105,7 +173,7 @@ fn equal(a: &[u8], b: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Made by crypt(3), htpasswd and `openssl passwd`, not by this code.
+    /// Made by crypt(3), htpasswd, `openssl passwd` and argon2(1), not by this code.
     const STORED: &[(&str, Scheme)] = &[
         ("{PLAIN}password", Scheme::Plain),
         ("{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", Scheme::Sha),
@@ -121,6 +189,10 @@ mod tests {
         ("$2y$05$abcdefghijklmnopqrstuuWG29KuyeAicPCJODk1zjyGvyQUU2awu", Scheme::Bcrypt),
         ("$2a$04$abcdefghijklmnopqrstuughE8Ev8uGFaUgY2cNEySvxngrb/Jzdm", Scheme::Bcrypt),
         ("$2b$04$abcdefghijklmnopqrstuughE8Ev8uGFaUgY2cNEySvxngrb/Jzdm", Scheme::Bcrypt),
+        (
+            "$argon2id$v=19$m=4096,t=2,p=1$c2FsdHNhbHQ$v5q2ISRQtFGr/QWDqpF/KKryoHpDlz6TwOcN1qmEPQM",
+            Scheme::Argon2id,
+        ),
         ("sa3tHJ3/KuYvI", Scheme::Des),
         ("./xZjzHv5vzVE", Scheme::Des),
         ("zZDDIZ0NOlPzw", Scheme::Des),
@@ -159,11 +231,32 @@ mod tests {
             "password",
             "sa*tsatsatsat",
             "$y$j9T$x$y",
+            "$argon2id$",
+            "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$",
+            "$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            NOBODYS,
         ] {
             for password in ["", "password", "1", stored] {
                 assert!(!matches(stored.as_bytes(), password.as_bytes()), "{stored} {password}");
             }
         }
         assert!(!matches(b"$6$saltstring$x", &[b'a'; 4096]));
+    }
+
+    #[test]
+    fn a_new_password_is_kept_as_argon2id_and_never_twice_the_same() {
+        let (one, two) = (hash(b"password").unwrap(), hash(b"password").unwrap());
+        assert!(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{one}");
+        assert_ne!(one, two);
+        assert!(matches(one.as_bytes(), b"password") && matches(two.as_bytes(), b"password"));
+        assert!(!matches(one.as_bytes(), b"Password"));
+        assert!(matches!(hash(b""), Err(HashError::Length)));
+        assert!(matches!(hash(&[b'a'; LONGEST + 1]), Err(HashError::Length)));
+    }
+
+    #[test]
+    fn a_comparison_for_nobody_does_the_same_work() {
+        let work = |stored: &str| Params::try_from(&PasswordHash::new(stored).unwrap()).unwrap();
+        assert_eq!(work(NOBODYS), work(&hash(b"password").unwrap()));
     }
 }

@@ -35,7 +35,7 @@ pub static MODULE: Module = Module {
             once(&mut c.realm, Some(realm), n)
         };
         /// The file of users, one `user:password` a line; the password as crypt(3), MD5 (`$1$`, `$apr1$`), SHA-crypt (`$5$`,
-        /// `$6$`), bcrypt (`$2y$`), `{SHA}`, `{SSHA}` or `{PLAIN}`. May contain variables.
+        /// `$6$`), bcrypt (`$2y$`), Argon2 (`$argon2id$`), `{SHA}`, `{SSHA}` or `{PLAIN}`. May contain variables.
         "auth_basic_user_file" in [HTTP SERVER LOCATION LIMIT_EXCEPT] (Text("file")) = "" => |c, cx, n| {
             let file = Template::compile(n.word(0)?, &mut cx.variables)?;
             once(&mut c.user_file, Some(file), n)

@@ -1,0 +1,70 @@
+//! What every store has to do, asked of each with a real server.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may assume; what is not a #[test] function itself is one part of it"
+)]
+
+mod contract;
+mod killed;
+mod sqlite;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use auth::api_key::NewKey;
+use auth::session::NewSession;
+use auth::store::{ApiKey, Session, Store, Time, User};
+
+/// Waits for an answer.
+fn wait<T>(answer: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(answer)
+}
+
+/// A user that is in no store.
+fn user(name: &str) -> User {
+    User {
+        id: User::new_id().unwrap(),
+        name: name.into(),
+        email: Some(format!("{name}@example.org")),
+        password: Some("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAA".into()),
+        scopes: vec!["read:orders".into(), "write".into()],
+        groups: vec!["Käufer & Söhne".into(), "admins".into()],
+        disabled: false,
+        created: Time(1_700_000_000),
+    }
+}
+
+/// A key of a user that is in no store.
+fn key(user: &User) -> ApiKey {
+    let new = NewKey::generate().unwrap();
+    ApiKey {
+        id: new.id,
+        digest: new.digest,
+        user: user.id.clone(),
+        label: "the one of the night job".into(),
+        scopes: vec!["read:orders".into()],
+        created: Time(1_700_000_001),
+        expires: None,
+        revoked: false,
+        last_used: None,
+    }
+}
+
+/// A session of a user that is in no store.
+fn session(user: &User) -> Session {
+    Session {
+        digest: NewSession::generate().unwrap().digest,
+        user: user.id.clone(),
+        created: Time(1_700_000_000),
+        last_seen: Time(1_700_000_000),
+        expires: Time(1_700_003_600),
+    }
+}
+
+/// A store with a user in it.
+fn with_user(open: &dyn Fn() -> Arc<dyn Store>) -> (Arc<dyn Store>, User) {
+    let (store, user) = (open(), user("ada"));
+    wait(store.add_user(user.clone())).unwrap();
+    (store, user)
+}
