@@ -6,7 +6,7 @@
 mod record;
 mod sqlite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,6 +155,14 @@ impl Address {
             return Err(StoreError::Address("sqlite: wants the path of a file: sqlite:PATH".into()));
         }
         Ok(Address::Sqlite(path.into()))
+    }
+
+    /// The same with a file's relative path counted from a folder.
+    #[must_use]
+    pub fn under(self, folder: &Path) -> Address {
+        match self {
+            Address::Sqlite(path) => Address::Sqlite(folder.join(path)),
+        }
     }
 
     /// Opens the store; SQLite's file is created when there is none. To be done by the process that uses it: the threads

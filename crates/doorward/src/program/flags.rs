@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
+use super::admin;
 use super::say::say;
 use crate::product;
 
@@ -65,6 +66,13 @@ pub enum Action {
         file: Option<PathBuf>,
         /// Whether each line of the output is JSON.
         json: bool,
+    },
+    /// `user`, `key`, `session`, and what follows.
+    Administer {
+        /// The first word.
+        subject: String,
+        /// Those behind it.
+        words: Vec<OsString>,
     },
     /// `-v`.
     Version,
@@ -159,6 +167,10 @@ impl Flags {
                     flags.action = Action::Explain(name);
                 }
                 Value(word) if word == "lint" => flags.action = lint(&mut parser)?,
+                Value(word) if admin::SUBJECTS.iter().any(|subject| word == *subject) => {
+                    flags.action =
+                        Action::Administer { subject: text(&word), words: parser.raw_args()?.collect() };
+                }
                 other => return Err(other.unexpected()),
             }
         }
@@ -237,7 +249,8 @@ pub fn print_help() {
          \x20 -c filename   : set configuration file (default: nginx.conf; with -p: conf/nginx.conf)\n\
          \x20 -g directives : set global directives out of configuration file\n\n\
          doorward help DIRECTIVE explains a directive; doorward help --all explains them all\n\
-         doorward lint [FILE] [--json] says all there is to say about a configuration, also one of another machine",
+         doorward lint [FILE] [--json] says all there is to say about a configuration, also one of another machine\n\
+         doorward user, doorward key, doorward session: users, API keys and sessions of an auth service (each with --help)",
         product::VERSION,
         product::PREFIX,
         product::ERROR_LOG.packaged,

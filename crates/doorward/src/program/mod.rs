@@ -1,5 +1,6 @@
 //! The program: its flags, its processes, its signals.
 
+mod admin;
 mod explain;
 mod flags;
 mod folders;
@@ -36,6 +37,7 @@ pub fn main() -> ExitCode {
     match flags.action.clone() {
         Action::Explain(name) => return reference::show(name.as_deref()),
         Action::Lint { file, json } => return lint::run(&flags, file, json),
+        Action::Administer { subject, words } => return admin::run(&flags, &subject, words),
         Action::Help => flags::print_help(),
         Action::Version => flags::print_version(),
         Action::Configuration => flags::print_build(),
