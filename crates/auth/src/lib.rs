@@ -1,8 +1,9 @@
-//! Who is asking: passwords, API keys, sessions, what they are compared with, and where that is kept. It knows neither
-//! nginx.conf nor sockets.
+//! Who is asking: passwords, API keys, sessions, signed links and tokens, what they are compared with, and where that is kept.
+//! It knows neither nginx.conf nor sockets.
 
 pub mod api_key;
 mod des_crypt;
+pub mod jwt;
 pub mod link;
 mod md5_crypt;
 pub mod password;
