@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use conf::{Contexts, Diagnostic, Node, Table, Tree};
+use conf::{Contexts, Diagnostic, Files, Node, Table, Tree};
 
 use crate::config::Config;
 use crate::directives::{Verdict, third_party};
@@ -57,6 +57,8 @@ pub struct Compiler {
     pub caches: Vec<cache::CachePath>,
     /// Zones of auth decisions, by name.
     pub decisions: HashMap<String, Arc<auth_request::Store>>,
+    /// Keys and tokens of `auth_jwt`.
+    pub jwt: modules::auth_jwt::Compiled,
     /// Whether some location has stored answers updated in the background.
     pub background_updates: bool,
     /// DNS servers that the configuration names.
@@ -75,6 +77,8 @@ pub struct Compiler {
     pub server_name: String,
     /// Named locations of the server being finished.
     pub named: HashMap<Vec<u8>, Plan>,
+    /// The files that it may read beside its own.
+    files: Box<dyn Files>,
     /// What was wrong so far, where the configuration is only looked at and the rest of it shall be, too.
     faults: Option<Vec<Diagnostic>>,
 }
@@ -114,14 +118,15 @@ pub fn as_path(bytes: &[u8]) -> &Path {
 static DIRECTIVES: LazyLock<Table<'static, Verdict>> =
     LazyLock::new(|| Table::new(modules::directives().chain(crate::directives::rows())));
 
-/// Compiles a configuration file; what is wrong comes back with its place.
+/// Compiles a configuration file, with the files that it names; what is wrong comes back with its place.
 pub fn compile(
     tree: &Tree,
     paths: Paths,
+    files: Box<dyn Files>,
     zones: Arc<Zones>,
     logs: Logs,
 ) -> Result<(Config, Vec<Diagnostic>), Diagnostic> {
-    let mut compiler = Compiler::new(paths, zones, logs);
+    let mut compiler = Compiler::new(paths, files, zones, logs);
     let mut main = Scope::default();
     compiler.block(&tree.nodes, Contexts::MAIN, &mut main)?;
     if !compiler.has_events {
@@ -136,7 +141,7 @@ fn no_events() -> Diagnostic {
 }
 
 impl Compiler {
-    fn new(paths: Paths, zones: Arc<Zones>, logs: Logs) -> Compiler {
+    fn new(paths: Paths, files: Box<dyn Files>, zones: Arc<Zones>, logs: Logs) -> Compiler {
         Compiler {
             variables: Registry::default(),
             paths,
@@ -153,6 +158,7 @@ impl Compiler {
             otel: Default::default(),
             caches: Vec::new(),
             decisions: HashMap::new(),
+            jwt: Default::default(),
             background_updates: false,
             resolvers: Vec::new(),
             locations_with_upstreams: 0,
@@ -162,6 +168,7 @@ impl Compiler {
             measures: false,
             server_name: String::new(),
             named: HashMap::new(),
+            files,
             faults: None,
         }
     }
@@ -194,6 +201,11 @@ impl Compiler {
             self.folders.push(folder);
             self.folders.len() - 1
         })
+    }
+
+    /// The bytes of a file that a directive names, as they are part of this configuration.
+    pub fn read(&mut self, path: &Path) -> std::io::Result<Vec<u8>> {
+        self.files.read(path)
     }
 
     /// Warns about something that works, but hardly as meant.

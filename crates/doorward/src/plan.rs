@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::field_names::AlikeNames;
 use crate::locate::Locations;
 use crate::modules::{
-    access, access_log, addition, auth_basic, auth_request, auth_require, core, fastcgi, headers, limits,
-    otel, proxy, realip, referer, rewrite, secure_link, static_files, try_files, tunnel, userid,
+    access, access_log, addition, auth_basic, auth_jwt, auth_request, auth_require, core, fastcgi, headers,
+    limits, otel, proxy, realip, referer, rewrite, secure_link, static_files, try_files, tunnel, userid,
 };
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
@@ -33,6 +33,8 @@ pub struct Plan {
     pub skips_preflight: bool,
     /// Fields of upstreams' requests that only its auth service may set (`auth_request_copy_headers`).
     pub copied: Option<Arc<AlikeNames>>,
+    /// How tokens are checked (`auth_jwt`).
+    pub jwt: Option<Arc<auth_jwt::Jwt>>,
     /// How often its methods may refuse (`auth_limit`).
     pub auth_limit: Option<Box<limits::AuthLimit>>,
     /// Who may pass, in the order of the access phase.
@@ -72,6 +74,7 @@ impl Plan {
             preaccess: Vec::new(),
             skips_preflight: false,
             copied: None,
+            jwt: None,
             auth_limit: None,
             access: Vec::new(),
             precontent: Vec::new(),
@@ -101,6 +104,8 @@ pub enum Access {
     Address(access::Rules),
     /// `auth_basic`.
     Basic(Box<auth_basic::Basic>),
+    /// `auth_jwt`.
+    Jwt(Arc<auth_jwt::Jwt>),
     /// `auth_request`.
     Request(auth_request::AuthRequest),
     /// `auth_require`.
@@ -112,7 +117,7 @@ impl Access {
     pub fn checks_credentials(&self) -> bool {
         match self {
             Access::Address(_) => false,
-            Access::Basic(_) | Access::Request(_) | Access::Require(_) => true,
+            Access::Basic(_) | Access::Jwt(_) | Access::Request(_) | Access::Require(_) => true,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use conf::{Contexts, Diagnostic, Node, Shape, Tree, Word};
+use conf::{Contexts, Diagnostic, Disk, Node, Shape, Tree, Word};
 
 use super::{Compiler, DIRECTIVES, Paths, server};
 use crate::directives::Verdict;
@@ -13,7 +13,7 @@ use crate::modules::core;
 /// All that there is to say about a configuration, in the order of its lines. A part of one is looked at as what it can
 /// be part of.
 pub fn look(tree: &mut Tree, paths: Paths) -> Vec<Diagnostic> {
-    let mut compiler = Compiler::new(paths, Arc::default(), Logs::unopened());
+    let mut compiler = Compiler::new(paths, Box::new(Disk), Arc::default(), Logs::unopened());
     compiler.faults = Some(Vec::new());
     let part_of = part_of(&tree.nodes);
     let around: &[&str] = match part_of {
@@ -81,6 +81,11 @@ impl Compiler {
         let _ = self.forgive(servers);
         let missing = self.upstreams.faults().into_iter().chain(self.variables.unknown());
         self.faults.get_or_insert_default().extend(missing);
+    }
+
+    /// Whether the configuration is only looked at, perhaps on another machine than its own.
+    pub fn only_looks(&self) -> bool {
+        self.faults.is_some()
     }
 
     /// What came out, or nothing where it went wrong and the rest is to be looked at.

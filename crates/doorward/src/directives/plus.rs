@@ -15,20 +15,8 @@ pub(super) static ROWS: &[Row] = &[
     row("api", LOCATION, &[Optional(&Text("write=on|off"))], NO_PLUS),
     row("status_zone", SL.or(IF_IN_LOCATION), &[Text("zone")], NO_PLUS),
     // ngx_http_auth_jwt_module
-    row("auth_jwt", HSL.or(LIMIT_EXCEPT), &[Text("realm | off"), Optional(&Text("token"))], AUTH_LATER),
-    row("auth_jwt_claim_set", HTTP, &[Text("$variable"), Many(&Text("name"))], AUTH_LATER),
-    row("auth_jwt_header_set", HTTP, &[Text("$variable"), Many(&Text("name"))], AUTH_LATER),
     row("auth_jwt_key_cache", HSL, &[Time], AUTH_LATER),
-    row("auth_jwt_key_file", HSL.or(LIMIT_EXCEPT), &[Text("file")], AUTH_LATER),
     row("auth_jwt_key_request", HSL.or(LIMIT_EXCEPT), &[Text("uri")], AUTH_LATER),
-    row("auth_jwt_leeway", HSL, &[Time], AUTH_LATER),
-    row("auth_jwt_type", HSL.or(LIMIT_EXCEPT), &[Text("signed | encrypted | nested")], AUTH_LATER),
-    row(
-        "auth_jwt_require",
-        HSL.or(LIMIT_EXCEPT),
-        &[Many(&Text("$value")), Optional(&Text("error=401 | 403"))],
-        AUTH_LATER,
-    ),
     // ngx_http_core_module
     row("error_log_tag", HSL, &[Text("name"), Text("value")], NO_PLUS),
     // ngx_http_f4f_module

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::auth_request;
+use super::{auth_jwt, auth_request};
 use crate::deliver::itoa;
 use crate::exchange::Exchange;
 use crate::log::Level;
@@ -53,6 +53,8 @@ pub struct Outcome {
     pub reason: Option<Reason>,
     /// Who it is, as far as the method that let it pass says so (`$auth_user`).
     pub user: Vec<u8>,
+    /// What came of its token (`auth_jwt`).
+    pub jwt: Option<auth_jwt::Seen>,
     /// What the auth service said of the client for those behind the gateway (`auth_request_copy_headers`).
     pub copied: Option<Rc<Copied>>,
     /// What the client gets in place of an error page.
@@ -87,6 +89,14 @@ reasons! {
     NoCredentials = "no_credentials",
     /// Its credentials are wrong.
     BadCredentials = "bad_credentials",
+    /// Its token is none, or no key of the location made its signature (`auth_jwt`).
+    BadToken = "bad_token",
+    /// Its token says that a key made it that the location does not have.
+    UnknownKey = "unknown_key",
+    /// The time of its token is over.
+    TokenExpired = "token_expired",
+    /// The time of its token has not come.
+    TokenNotYetValid = "token_not_yet_valid",
     /// Its path is read in more than one way (`reject_ambiguous_path`).
     AmbiguousPath = "ambiguous_path",
     /// Authentication failed too often before (`auth_limit`).
@@ -118,10 +128,21 @@ pub fn refuse(ex: &Exchange<'_>, reason: Reason) {
     ex.log(Level::Error, format_args!("authentication refused: {}", reason.as_str()));
 }
 
-/// Whether the request was refused for what it showed as its credentials.
+/// Whether the request was refused for what it showed as its credentials. A token whose time is over was right before, and
+/// is nobody's guess.
 pub fn is_failure(ex: &Exchange<'_>) -> bool {
     let reason = ex.visit.auth.borrow().reason;
-    matches!(reason, Some(Reason::BadCredentials | Reason::Refused | Reason::Forbidden | Reason::Required))
+    matches!(
+        reason,
+        Some(
+            Reason::BadCredentials
+                | Reason::BadToken
+                | Reason::UnknownKey
+                | Reason::Refused
+                | Reason::Forbidden
+                | Reason::Required
+        )
+    )
 }
 
 /// Remembers what the client gets in place of an error page, should it be refused with the page's status.

@@ -57,31 +57,7 @@ fn require(c: &mut RequireSettings, cx: &mut Compiler, node: &Node) -> Result<()
     {
         return conf::once(&mut c.lines, Arc::default(), node);
     }
-    let mut line = Line { values: Box::default(), error: 403 };
-    let mut values = Vec::new();
-    for word in &node.args {
-        if let Some(status) = word.text.strip_prefix(b"error=") {
-            line.error = error(status).ok_or_else(|| {
-                Diagnostic::at(word.span, format!("invalid parameter \"{}\"", word.lossy())).instead(
-                    "the status of a refusal is one from error=400 to error=599, but not 444 and 499",
-                )
-            })?;
-            continue;
-        }
-        let value = Template::compile(word, &mut cx.variables)?;
-        if value.variables().next().is_none() {
-            return Err(Diagnostic::at(word.span, format!("\"{}\" says nothing of a request", word.lossy()))
-                .instead("what is required is a variable, such as one of a map; or it is `off`, alone"));
-        }
-        values.push((value, word.lossy().into()));
-    }
-    if values.is_empty() {
-        return Err(Diagnostic::at(node.name.span, "no value in \"auth_require\" directive".to_owned())
-            .instead(
-                "write the variables that must not be empty or 0: auth_require $value ... [error=403];",
-            ));
-    }
-    line.values = values.into();
+    let line = line(node, cx, 403, refuses)?;
     let lines = c.lines.as_deref().unwrap_or_default();
     if lines.is_empty() && c.lines.is_some() {
         return Err(Diagnostic::at(
@@ -94,15 +70,53 @@ fn require(c: &mut RequireSettings, cx: &mut Compiler, node: &Node) -> Result<()
     Ok(())
 }
 
-/// A status that refuses: those that close the connection without an answer are none.
-fn error(text: &[u8]) -> Option<u16> {
-    let status = str::from_utf8(text).ok()?.parse().ok()?;
-    (matches!(status, 400..=599) && !matches!(status, 444 | 499)).then_some(status)
+/// Reads values that are required, and `error=` with a status that `may_be` lets be.
+pub fn line(
+    node: &Node,
+    cx: &mut Compiler,
+    error: u16,
+    may_be: impl Fn(u16) -> bool,
+) -> Result<Line, Diagnostic> {
+    let name = node.name.lossy();
+    let mut line = Line { values: Box::default(), error };
+    let mut values = Vec::new();
+    for word in &node.args {
+        if let Some(text) = word.text.strip_prefix(b"error=") {
+            let status = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+            line.error = status.filter(|status| may_be(*status)).ok_or_else(|| {
+                let which = match error {
+                    401 => "error=401 or error=403",
+                    _ => "one from error=400 to error=599, but not 444 and 499",
+                };
+                Diagnostic::at(word.span, format!("invalid parameter \"{}\"", word.lossy()))
+                    .instead(format!("the status of a refusal is {which}"))
+            })?;
+            continue;
+        }
+        let value = Template::compile(word, &mut cx.variables)?;
+        if value.variables().next().is_none() {
+            return Err(Diagnostic::at(word.span, format!("\"{}\" says nothing of a request", word.lossy()))
+                .instead("what is required is a variable, such as one of a map; or it is `off`, alone"));
+        }
+        values.push((value, word.lossy().into()));
+    }
+    if values.is_empty() {
+        return Err(Diagnostic::at(node.name.span, format!("no value in \"{name}\" directive")).instead(
+            format!("write the variables that must not be empty or 0: {name} $value ... [error=403];"),
+        ));
+    }
+    line.values = values.into();
+    Ok(line)
 }
 
-/// One line of `auth_require`.
+/// A status that refuses: those that close the connection without an answer are none.
+fn refuses(status: u16) -> bool {
+    matches!(status, 400..=599) && !matches!(status, 444 | 499)
+}
+
+/// One line of `auth_require` or `auth_jwt_require`.
 #[derive(Clone)]
-struct Line {
+pub struct Line {
     /// Each value with its text in the configuration, for the error log.
     values: Box<[(Template, Box<str>)]>,
     error: u16,
@@ -116,21 +130,26 @@ pub struct Requirements {
 impl Requirements {
     /// Whether all requirements are met.
     pub fn check(&self, ex: &Exchange<'_>) -> Result<Verdict, Stop> {
-        let mut value = Vec::new();
-        for line in &*self.lines {
-            for (template, text) in &line.values {
-                value.clear();
-                template.append(ex, &mut value);
-                if value.is_empty() || value == b"0" {
-                    auth_outcome::set_reason(ex, Reason::Required);
-                    ex.log(
-                        Level::Error,
-                        format_args!("authentication refused: required, \"{text}\" is empty or 0"),
-                    );
-                    return Err(Stop::Status(line.error));
-                }
-            }
-        }
+        first_unmet(&self.lines, ex).map_err(|(status, text)| {
+            auth_outcome::set_reason(ex, Reason::Required);
+            ex.log(Level::Error, format_args!("authentication refused: required, \"{text}\" is empty or 0"));
+            Stop::Status(status)
+        })?;
         Ok(Verdict::Allowed)
     }
+}
+
+/// The status of the first line that is not met, and the text of its value that is empty or `0`.
+pub fn first_unmet<'l>(lines: &'l [Line], ex: &Exchange<'_>) -> Result<(), (u16, &'l str)> {
+    let mut value = Vec::new();
+    for line in lines {
+        for (template, text) in &line.values {
+            value.clear();
+            template.append(ex, &mut value);
+            if value.is_empty() || value == b"0" {
+                return Err((line.error, text));
+            }
+        }
+    }
+    Ok(())
 }

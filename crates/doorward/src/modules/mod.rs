@@ -5,6 +5,7 @@ pub mod access_log;
 pub mod addition;
 pub mod ambiguous_path;
 pub mod auth_basic;
+pub mod auth_jwt;
 pub mod auth_outcome;
 pub mod auth_request;
 pub mod auth_require;
@@ -70,6 +71,7 @@ pub static MODULES: &[&Module] = &[
     &preflight::MODULE,
     &access::MODULE,
     &auth_basic::MODULE,
+    &auth_jwt::MODULE,
     &auth_outcome::MODULE,
     &auth_request::MODULE,
     &auth_request::EXTENSIONS,

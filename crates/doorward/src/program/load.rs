@@ -64,7 +64,7 @@ pub fn load(
         as_root: flags.as_root,
     };
     let logs = Logs::new(known_logs, flags.error_log());
-    match compile(&tree, paths, zones.clone(), logs) {
+    match compile(&tree, paths, Box::new(record.clone()), zones.clone(), logs) {
         Ok((config, warnings)) => Ok(Loaded { config, sources: tree.sources, warnings }),
         Err(diagnostic) => {
             let Tree { sources, .. } = tree;

@@ -7,7 +7,7 @@ mod extensions;
 mod page;
 mod uri;
 
-pub use cache::{Decision, Key, MODULE as CACHE, PURGE, Purge, Store};
+pub use cache::{Decision, Key, MODULE as CACHE, PURGE, Purge, Secret, Store};
 
 use std::time::Instant;
 

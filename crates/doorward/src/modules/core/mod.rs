@@ -574,10 +574,7 @@ const LENIENT: base64::engine::GeneralPurpose = {
 /// User and password of an `Authorization: Basic` field (RFC 7617), or for a tunnel of `Proxy-Authorization`.
 pub fn basic_credentials(ex: &crate::exchange::Exchange<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
     use base64::Engine;
-    let value = ex.request_field(match ex.method {
-        wire::h1::Method::Connect => wire::Name::ProxyAuthorization,
-        _ => wire::Name::Authorization,
-    })?;
+    let value = credentials(ex)?;
     let (scheme, encoded) = value.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
@@ -587,6 +584,25 @@ pub fn basic_credentials(ex: &crate::exchange::Exchange<'_>) -> Option<(Vec<u8>,
     let decoded = LENIENT.decode(encoded).ok()?;
     let colon = decoded.iter().position(|b| *b == b':').filter(|at| *at > 0)?;
     Some((decoded[..colon].to_vec(), decoded[colon + 1..].to_vec()))
+}
+
+/// The token that the client sent (RFC 6750, 2.1).
+pub fn bearer_token<'c>(ex: &crate::exchange::Exchange<'c>) -> Option<&'c [u8]> {
+    credentials(ex).and_then(bearer)
+}
+
+/// The token of an `Authorization` value.
+pub fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// What a client shows who it is with; to open a tunnel it shows it to a proxy.
+fn credentials<'c>(ex: &crate::exchange::Exchange<'c>) -> Option<&'c [u8]> {
+    ex.request_field(match ex.method {
+        wire::h1::Method::Connect => wire::Name::ProxyAuthorization,
+        _ => wire::Name::Authorization,
+    })
 }
 
 /// Whether a plan's limits let a request with a body of that length in (413 otherwise).

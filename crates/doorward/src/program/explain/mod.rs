@@ -49,7 +49,7 @@ fn explain(flags: &Flags) -> Result<String, String> {
         packaged: flags.prefix.is_none(),
         as_root: flags.as_root,
     };
-    let (config, _) = compile(&tree, paths, Arc::default(), Logs::unopened())
+    let (config, _) = compile(&tree, paths, Box::new(Disk), Arc::default(), Logs::unopened())
         .map_err(|diagnostic| diagnostic.plain(&tree.sources))?;
     let target = Target::of(&flags.request)?;
     let from = match flags.request.from.as_deref().unwrap_or("127.0.0.1").parse() {

@@ -216,6 +216,14 @@ fn access(ex: &mut Exchange<'_>, plan: &Plan, block: Option<conf::Span>, page: &
                     if ex.request_field(wire::Name::Authorization).is_some() { "are" } else { "are not" };
                 page.more(&format!("asks for user and password, which {shown} there: otherwise 401"));
             }
+            Access::Jwt(_) => {
+                page.in_force(
+                    &number,
+                    block,
+                    &["auth_jwt", "auth_jwt_key_file", "auth_jwt_leeway", "auth_jwt_require"],
+                );
+                page.more("asks for a token that one of these keys signed: otherwise 401");
+            }
             Access::Request(request) => {
                 let lines = page.directives(block, &["auth_request"]);
                 for (at, question) in request.questions().iter().enumerate() {

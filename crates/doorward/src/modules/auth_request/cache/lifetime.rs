@@ -3,6 +3,7 @@
 use wire::{Name, list};
 
 use super::token;
+use crate::modules::core::bearer;
 
 /// What the answer and the token leave of the operator's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub fn of_answer<'a>(
 impl Lifetime {
     /// What is left under the client's token, the value of its `Authorization` field; `now` is in milliseconds since 1970.
     pub fn within_token(self, authorization: Option<&[u8]>, now: u64) -> Lifetime {
-        match authorization.and_then(token::bearer).and_then(token::expiry) {
+        match authorization.and_then(bearer).and_then(token::expiry) {
             // The grace would go beyond the token's own end.
             Some(expiry) => {
                 let left = expiry.saturating_mul(1000).saturating_sub(now);

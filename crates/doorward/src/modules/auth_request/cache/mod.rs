@@ -12,7 +12,7 @@ mod token;
 mod view;
 mod without;
 
-pub use key::Key;
+pub use key::{Key, Secret};
 pub use purge::{MODULE as PURGE, Purge};
 pub use settings::{MODULE, of_location};
 pub use store::{Decision, Store};

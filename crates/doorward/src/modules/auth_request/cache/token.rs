@@ -6,12 +6,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 /// Longest token that is looked into.
 const LONGEST: usize = 64 << 10;
 
-/// The token of an `Authorization` value (RFC 6750, 2.1).
-pub fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
-}
-
 /// `exp` of a JWT, in seconds since 1970 (RFC 7519, 4.1.4); none of what is no JWT or has none.
 pub fn expiry(token: &[u8]) -> Option<u64> {
     if token.len() > LONGEST {
@@ -93,12 +87,5 @@ mod tests {
         for none in [&b"opaque"[..], b"a.b", b"..", b"a.!.c", b"a.e30.c.d", b"e30.eyJleHAiOjE.x"] {
             assert_eq!(expiry(none), None, "{none:?}");
         }
-    }
-
-    #[test]
-    fn only_bearers_have_tokens() {
-        assert_eq!(bearer(b"bEARER  abc "), Some(&b"abc"[..]));
-        assert_eq!(bearer(b"Basic abc"), None);
-        assert_eq!(bearer(b"Bear"), None);
     }
 }

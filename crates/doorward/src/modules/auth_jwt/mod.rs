@@ -1,0 +1,289 @@
+//! `ngx_http_auth_jwt_module`: lets requests pass that bring a JSON Web Token which one of the location's keys signed.
+
+mod challenge;
+mod key_file;
+mod known;
+mod variables;
+
+use std::sync::Arc;
+
+use auth::jwt::{KeySet, Refusal, Signed, Token};
+use conf::Arg::{Many, Optional, Text, Time};
+use conf::{Diagnostic, Span, once};
+
+use crate::compile::Compiler;
+use crate::directives;
+use crate::exchange::Exchange;
+use crate::log::Level;
+use crate::module::{Module, Settings};
+use crate::modules::auth_outcome::{self, Reason};
+use crate::modules::auth_require::{self, Line};
+use crate::modules::core;
+use crate::plan::{Access, Verdict};
+use crate::run::Stop;
+use crate::variables::{Row, Template};
+
+pub use key_file::KeyFiles;
+use known::Known;
+
+/// The module's tables.
+pub static MODULE: Module = Module {
+    name: "ngx_http_auth_jwt_module",
+    directives: directives! { JwtSettings;
+        /// Lets a request pass when it brings a JSON Web Token in `Authorization: Bearer` that is signed (HS, RS, PS and ES
+        /// with 256, 384 and 512 bits, EdDSA with Ed25519) by a key of `auth_jwt_key_file`, and whose time has come
+        /// (`nbf`) and is not over (`exp`); any other is refused with 401 and the realm. `token=` names a variable that
+        /// has the token instead, such as `$cookie_auth_token`. `off` asks no more. The realm may contain variables. With
+        /// `satisfy any` it is one of the methods that may let a request pass. `$auth_user` is the token's `sub`.
+        "auth_jwt" in [HTTP SERVER LOCATION LIMIT_EXCEPT] (Text("string | off"), Optional(&Text("token=$variable"))) = "off" => |c, cx, n| {
+            let realm = Template::compile(n.word(0)?, &mut cx.variables)?;
+            let token = n.args.get(1).map(|word| token_variable(word, cx)).transpose()?;
+            once(&mut c.on, On { realm, token, span: n.span }, n)
+        };
+        /// Gives `$variable` the value of the claim that the names lead to, one inside the other from the top: claims whose
+        /// name has a dot, capital letters or blanks, or that are inside others. Elements of a list have commas between
+        /// them, an object is JSON. It has a value when the token's signature and time are right, and only then. A value
+        /// with a control character is none: it could begin another line of a head or log.
+        "auth_jwt_claim_set" in [HTTP] (Text("$variable"), Many(&Text("name"))) = "" => |_, cx, n| variables::set(n, cx, |token| &token.claims);
+        /// The same for a parameter of the token's header (RFC 7515, 4).
+        "auth_jwt_header_set" in [HTTP] (Text("$variable"), Many(&Text("name"))) = "" => |_, cx, n| variables::set(n, cx, |token| &token.header);
+        /// The file of keys that signatures are checked with: a JSON Web Key Set, or one JSON Web Key (RFC 7517). Several
+        /// lines are several files; a location that has lines of its own inherits none. Files are read with the
+        /// configuration, and so anew on a reload. Keys for other purposes or of kinds that are not known here are not
+        /// used, which is warned about; what is no key is an error. RSA keys have 2048 bits or more.
+        "auth_jwt_key_file" in [HTTP SERVER LOCATION LIMIT_EXCEPT] (Text("file")) = "" => |c, cx, n| {
+            let keys = c.keys.get_or_insert_default();
+            keys.push(key_file::read(n, cx)?);
+            Ok(())
+        };
+        /// How far the clock of who makes tokens may be off, where their time is looked at (`exp`, `nbf`).
+        "auth_jwt_leeway" in [HTTP SERVER LOCATION] (Time) = "0s" => |c, _, n| once(&mut c.leeway, n.sec(0)?, n);
+        /// Which tokens are expected: `signed` ones (RFC 7515). Encrypted ones (`encrypted`, `nested`) are refused.
+        "auth_jwt_type" in [HTTP SERVER LOCATION LIMIT_EXCEPT] (Text("signed | encrypted | nested")) = "signed" => |c, _, n| match n.bytes(0) {
+            b"signed" => once(&mut c.signed, (), n),
+            b"encrypted" | b"nested" => Err(n.complaint("is refused: tokens are not decrypted here").instead(
+                "have the issuer sign tokens without encrypting them (auth_jwt_type signed), or let a service decrypt them: auth_request",
+            )),
+            _ => Err(Diagnostic::at(n.span, format!("invalid value \"{}\" in \"auth_jwt_type\" directive", n.str(0)?))
+                .instead("it must be signed")),
+        };
+        /// Refuses a token, right as it may be, where a value is empty or `0`, with 401 or with the status of `error=`: a
+        /// value is a variable, such as one that a `map` makes of `$jwt_claim_iss`, or begins with one. Of several lines,
+        /// which must all be met, the first that is not says the status. A location that has lines of its own inherits none.
+        "auth_jwt_require" in [HTTP SERVER LOCATION LIMIT_EXCEPT] (Many(&Text("$value | error=401 | error=403"))) = "" => |c, cx, n| {
+            let line = auth_require::line(n, cx, 401, |status| matches!(status, 401 | 403))?;
+            c.required.get_or_insert_default().push(line);
+            Ok(())
+        };
+    },
+    variables: &[
+        Row::family("jwt_claim_", variables::claim),
+        Row::family("jwt_header_", variables::header),
+        Row::fresh("jwt_payload", variables::payload),
+    ],
+    plan: |cx, scope, plan| {
+        let settings = scope.get_mut::<JwtSettings>().clone();
+        if let Some(on) = settings.on.filter(|on| on.realm.as_literal() != Some(b"off")) {
+            let Some(keys) = settings.keys else { return Err(no_keys(on.span)) };
+            let known = Known::of(cx)?;
+            let jwt = Arc::new(Jwt {
+                number: cx.jwt.number(),
+                realm: on.realm,
+                token: on.token,
+                keys: keys.into(),
+                leeway: settings.leeway.unwrap_or(0) as f64,
+                required: settings.required.unwrap_or_default().into(),
+                known,
+            });
+            plan.jwt = Some(jwt.clone());
+            plan.access.push(Access::Jwt(jwt));
+        }
+        Ok(())
+    },
+};
+
+fn no_keys(span: Span) -> Diagnostic {
+    Diagnostic::at(span, "\"auth_jwt\" without keys to check tokens with")
+        .instead("name the file of the issuer's keys here or around it: auth_jwt_key_file keys.json;")
+}
+
+fn token_variable(word: &conf::Word, cx: &mut Compiler) -> Result<Template, Diagnostic> {
+    let invalid = || {
+        Diagnostic::at(word.span, format!("invalid parameter \"{}\"", word.lossy())).instead(
+            "behind the realm only the variable that has the token can stand: token=$cookie_auth_token",
+        )
+    };
+    let text = word.text.strip_prefix(b"token=").ok_or_else(invalid)?;
+    let template = Template::of(text, Some(word), &mut cx.variables)?;
+    template.as_variable().ok_or_else(invalid)?;
+    Ok(template)
+}
+
+#[derive(Clone, Default)]
+struct JwtSettings {
+    on: Option<On>,
+    keys: Option<Vec<Arc<KeySet>>>,
+    leeway: Option<u64>,
+    signed: Option<()>,
+    required: Option<Vec<Line>>,
+}
+
+#[derive(Clone)]
+struct On {
+    realm: Template,
+    token: Option<Template>,
+    span: Span,
+}
+
+impl Settings for JwtSettings {
+    fn inherit(&mut self, outer: &Self) {
+        fn take<T: Clone>(ours: &mut Option<T>, theirs: &Option<T>) {
+            if ours.is_none() {
+                ours.clone_from(theirs);
+            }
+        }
+        take(&mut self.on, &outer.on);
+        take(&mut self.keys, &outer.keys);
+        take(&mut self.leeway, &outer.leeway);
+        take(&mut self.required, &outer.required);
+    }
+}
+
+/// What the configuration being compiled knows of tokens and keys.
+#[derive(Default)]
+pub struct Compiled {
+    /// Files of keys that were read.
+    pub files: KeyFiles,
+    known: Option<Arc<Known>>,
+    locations: u32,
+}
+
+impl Compiled {
+    /// A number for a location.
+    fn number(&mut self) -> u32 {
+        self.locations += 1;
+        self.locations
+    }
+}
+
+/// How a location checks tokens.
+pub struct Jwt {
+    /// Tells it from every other location of the configuration.
+    number: u32,
+    realm: Template,
+    /// The variable that has the token; none where `Authorization` has it.
+    token: Option<Template>,
+    keys: Box<[Arc<KeySet>]>,
+    /// In seconds.
+    leeway: f64,
+    required: Box<[Line]>,
+    known: Arc<Known>,
+}
+
+/// What came of a request's token.
+#[derive(Clone)]
+pub struct Seen {
+    /// The number of the location that looked at it.
+    by: u32,
+    /// The token if it is right; else why not, with no reason where there is none.
+    token: Result<Arc<Token>, Option<Refusal>>,
+}
+
+impl Jwt {
+    /// Lets the request pass when its token is right and says what is required.
+    pub fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
+        let realm = self.realm.eval(ex);
+        if realm == b"off" {
+            return Ok(Verdict::Declined);
+        }
+        let token = match self.look(ex) {
+            Ok(token) => token,
+            Err(None) => {
+                ex.log(Level::Info, format_args!("no token was provided for JWT authentication"));
+                auth_outcome::set_reason(ex, Reason::NoCredentials);
+                return Err(challenge::without_token(ex, &realm));
+            }
+            Err(Some(refusal)) => {
+                ex.log(Level::Error, format_args!("authentication refused: {refusal}"));
+                auth_outcome::set_reason(ex, reason(refusal));
+                return Err(challenge::of_refusal(ex, &realm, refusal));
+            }
+        };
+        if let Err((status, text)) = auth_require::first_unmet(&self.required, ex) {
+            ex.log(Level::Error, format_args!("authentication refused: required, \"{text}\" is empty or 0"));
+            auth_outcome::set_reason(ex, Reason::Required);
+            return Err(challenge::of_requirement(ex, &realm, status));
+        }
+        let mut user = Vec::new();
+        if let Some(subject) = token.claims.get("sub") {
+            auth::jwt::text(subject, &mut user);
+        }
+        ex.visit.auth.borrow_mut().user = user;
+        Ok(Verdict::Allowed)
+    }
+
+    /// Looks at the request's token, unless this location did so before.
+    fn look(&self, ex: &Exchange<'_>) -> Result<Arc<Token>, Option<Refusal>> {
+        if let Some(seen) = &ex.visit.auth.borrow().jwt
+            && seen.by == self.number
+        {
+            return seen.token.clone();
+        }
+        // While the token's own variable is evaluated there is none, also where it is made of what the token says.
+        note(ex, Seen { by: self.number, token: Err(None) });
+        let token = self.verify(ex);
+        note(ex, Seen { by: self.number, token: token.clone() });
+        token
+    }
+
+    fn verify(&self, ex: &Exchange<'_>) -> Result<Arc<Token>, Option<Refusal>> {
+        let named = self.token.as_ref().map(|variable| variable.eval(ex));
+        let text = named
+            .as_deref()
+            .or_else(|| core::bearer_token(ex))
+            .filter(|text| !text.is_empty())
+            .ok_or(None)?;
+        let (seconds, milliseconds) = net::clock::wall();
+        let now = seconds as f64 + f64::from(milliseconds) / 1000.0;
+        let in_time = |token: &Token| token.check_time(now, self.leeway);
+        let key = self.known.key(&self.keys, text);
+        if let Some(token) = self.known.find(&key) {
+            in_time(&token).inspect_err(|_| self.known.forget(&key))?;
+            return Ok(token);
+        }
+        let token = Arc::new(Signed::parse(text).and_then(|signed| signed.verify(&self.keys))?);
+        in_time(&token)?;
+        self.known.keep(&key, &token);
+        Ok(token)
+    }
+
+    /// The token of a request whose access phase is still to come.
+    fn ahead(&self, ex: &Exchange<'_>) -> Option<Arc<Token>> {
+        if self.realm.as_literal().is_none() && self.realm.eval(ex) == b"off" {
+            return None;
+        }
+        self.look(ex).ok()
+    }
+}
+
+fn note(ex: &Exchange<'_>, seen: Seen) {
+    ex.visit.auth.borrow_mut().jwt = Some(seen);
+}
+
+/// The request's token, where it is right.
+fn token(ex: &Exchange<'_>) -> Option<Arc<Token>> {
+    let seen = ex.visit.auth.borrow().jwt.clone();
+    match seen {
+        Some(seen) => seen.token.ok(),
+        None => ex.plan.jwt.as_ref()?.ahead(ex),
+    }
+}
+
+fn reason(refusal: Refusal) -> Reason {
+    match refusal {
+        Refusal::Expired => Reason::TokenExpired,
+        Refusal::NotYetValid => Reason::TokenNotYetValid,
+        Refusal::UnknownKey => Reason::UnknownKey,
+        _ => Reason::BadToken,
+    }
+}
