@@ -65,7 +65,35 @@ pub struct Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncated;
 
+/// Why a body could not be read whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It is longer than wanted.
+    TooLong,
+    /// It did not end, or not in time.
+    Endless,
+}
+
 impl Body {
+    /// All of it, where it has at most `most` bytes and each piece comes within what is left of `ms` milliseconds.
+    pub async fn whole(mut self, ex: &mut Exchange<'_>, most: usize, ms: u64) -> Result<Vec<u8>, Unread> {
+        let announced = ex.response.content_length.unwrap_or(0);
+        let mut out = Vec::new();
+        let deadline = &ex.visit.client.deadline;
+        let end = net::clock::now() + ms;
+        while announced <= most as u64 && out.len() <= most {
+            let left = end.saturating_sub(net::clock::now());
+            let room = most.saturating_add(1).saturating_sub(out.len());
+            match deadline.within(left, self.next(ex, &mut out, room)).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return Ok(out),
+                Ok(Err(_)) | Err(_) => return Err(Unread::Endless),
+            }
+        }
+        self.discard(ex).await;
+        Err(Unread::TooLong)
+    }
+
     /// Appends the next piece, at most about `most` bytes; false at the end, when nothing was appended.
     pub async fn next(
         &mut self,

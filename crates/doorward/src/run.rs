@@ -262,7 +262,7 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
             _ if skipped => Ok(Verdict::Allowed),
             Access::Address(rules) => rules.check(ex),
             Access::Basic(basic) => basic.check(ex).await,
-            Access::Jwt(jwt) => jwt.check(ex),
+            Access::Jwt(jwt) => jwt.check(ex).await,
             Access::Request(request) => request.check(ex).await,
             Access::Require(requirements) => requirements.check(ex),
         };

@@ -63,6 +63,7 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
             b"" => "_".to_owned(),
             name => String::from_utf8_lossy(name).into_owned(),
         };
+        cx.jwt.begin_server();
         let plan = cx.plan_of(&mut node.scope);
         let Some(mut plan) = cx.forgive(plan)? else { continue };
         plan.span = Some(node.span);

@@ -2,7 +2,7 @@
 
 use conf::Arg::{AnyMany, Flag, Many, Number, Optional, Size, Text, Time};
 
-use super::contexts::{EVENTS, HS, HSL, HTTP, IF_IN_LOCATION, LIMIT_EXCEPT, LOCATION, MAIN, SERVER, SL};
+use super::contexts::{EVENTS, HS, HSL, HTTP, IF_IN_LOCATION, LOCATION, MAIN, SERVER, SL};
 use super::verdict::{AUTH_LATER, NO_ACME, NO_LICENCE, NO_PLUS, NO_VIDEO};
 use super::{Row, free, row};
 
@@ -14,9 +14,6 @@ pub(super) static ROWS: &[Row] = &[
     // ngx_http_api_module
     row("api", LOCATION, &[Optional(&Text("write=on|off"))], NO_PLUS),
     row("status_zone", SL.or(IF_IN_LOCATION), &[Text("zone")], NO_PLUS),
-    // ngx_http_auth_jwt_module
-    row("auth_jwt_key_cache", HSL, &[Time], AUTH_LATER),
-    row("auth_jwt_key_request", HSL.or(LIMIT_EXCEPT), &[Text("uri")], AUTH_LATER),
     // ngx_http_core_module
     row("error_log_tag", HSL, &[Text("name"), Text("value")], NO_PLUS),
     // ngx_http_f4f_module

@@ -97,6 +97,8 @@ reasons! {
     TokenExpired = "token_expired",
     /// The time of its token has not come.
     TokenNotYetValid = "token_not_yet_valid",
+    /// There are no keys that its token could be checked with.
+    NoKeys = "no_keys",
     /// Its path is read in more than one way (`reject_ambiguous_path`).
     AmbiguousPath = "ambiguous_path",
     /// Authentication failed too often before (`auth_limit`).

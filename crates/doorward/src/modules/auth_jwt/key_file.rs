@@ -1,21 +1,40 @@
-//! `auth_jwt_key_file`: keys that are read with the configuration.
+//! `auth_jwt_key_file`: keys that are read with the configuration, or where a request names the file, while it is served.
 
 use std::collections::HashMap;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use auth::jwt::KeySet;
+use auth::jwt::{KeySet, MOST_SET};
 use conf::{Diagnostic, Node};
 
 use crate::compile::{Compiler, as_path};
-use crate::log::system_error;
+use crate::exchange::Exchange;
+use crate::log::{Level, system_error};
+use crate::variables::Template;
+use crate::zone::Table;
+
+use super::keys::Source;
 
 /// Sets of keys by file, each read once for a configuration.
 pub type KeyFiles = HashMap<PathBuf, Arc<KeySet>>;
 
-/// Reads the file that a directive names.
-pub fn read(node: &Node, cx: &mut Compiler) -> Result<Arc<KeySet>, Diagnostic> {
+/// The bytes that sets of files may take which requests name, for each directive.
+const ROOM: usize = 4 << 20;
+
+/// Where a directive's keys come from: the file that it names is read now, unless a request has a part in its name.
+pub fn source(node: &Node, cx: &mut Compiler) -> Result<Source, Diagnostic> {
+    let name = Template::compile(node.word(0)?, &mut cx.variables)?;
+    if name.as_literal().is_some() {
+        return read(node, cx).map(Source::Read);
+    }
+    let folder = cx.paths.conf_prefix.clone();
+    Ok(Source::Named(Arc::new(NamedFile { name, folder, known: Mutex::new(Table::new(ROOM)) })))
+}
+
+fn read(node: &Node, cx: &mut Compiler) -> Result<Arc<KeySet>, Diagnostic> {
     let path = cx.paths.conf_prefix.join(as_path(node.bytes(0)));
     if let Some(keys) = cx.jwt.files.get(&path) {
         return Ok(keys.clone());
@@ -75,4 +94,60 @@ fn judge(node: &Node, path: &Path, keys: &KeySet, cx: &mut Compiler) -> Result<(
 fn not_read(node: &Node, path: &Path, error: &io::Error) -> Diagnostic {
     Diagnostic::at(node.span, format!("open() \"{}\" failed {}", path.display(), system_error(error)))
         .instead("name the file of the issuer's keys; a relative path starts at the folder of the configuration file")
+}
+
+/// A file whose name depends on the request. It is read anew when it has changed.
+pub struct NamedFile {
+    name: Template,
+    /// Where a relative file counts from.
+    folder: PathBuf,
+    known: Mutex<Table<(Stamp, Arc<KeySet>)>>,
+}
+
+/// What tells a file from what it was: device, number, length, time of its last change.
+type Stamp = (u64, u64, u64, i64, i64);
+
+impl NamedFile {
+    /// The keys of the request's file; without them the error log says why.
+    pub fn keys(&self, ex: &Exchange<'_>) -> Option<Arc<KeySet>> {
+        let name = self.name.eval(ex);
+        let path = self.folder.join(as_path(&name));
+        self.read(&path)
+            .map_err(|why| {
+                let path = path.display();
+                ex.log(Level::Error, format_args!("no keys from \"{path}\" (auth_jwt_key_file): {why}"));
+            })
+            .ok()
+    }
+
+    fn read(&self, path: &Path) -> Result<Arc<KeySet>, String> {
+        // What a client has a part in must not lead to a file that somebody else put anywhere.
+        if path.components().any(|part| part == Component::ParentDir) {
+            return Err("the path has a \"..\"".to_owned());
+        }
+        let failed = |error: io::Error| format!("open() failed {}", system_error(&error));
+        // A pipe in place of the file must not stop the worker.
+        let open =
+            OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path);
+        let file = open.map_err(failed)?;
+        let about = file.metadata().map_err(failed)?;
+        if !about.is_file() {
+            return Err("it is no regular file".to_owned());
+        }
+        let stamp = (about.dev(), about.ino(), about.len(), about.mtime(), about.mtime_nsec());
+        let key = path.as_os_str().as_encoded_bytes();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, keys)) = known.get(key)
+            && *known == stamp
+        {
+            return Ok(keys.clone());
+        }
+        let mut text = Vec::new();
+        file.take(MOST_SET as u64 + 1).read_to_end(&mut text).map_err(failed)?;
+        let keys = KeySet::parse(&text).map_err(|not| format!("line {}: {not}", not.line))?;
+        let keys = Arc::new(keys);
+        // Keys as they are used are a few times as long as their text.
+        known.insert_sized(key, (stamp, keys.clone()), text.len() * 4, |_| true);
+        Ok(keys)
+    }
 }

@@ -2,9 +2,13 @@
 
 mod challenge;
 mod key_file;
+mod key_request;
+mod keys;
 mod known;
 mod variables;
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use auth::jwt::{KeySet, Refusal, Signed, Token};
@@ -17,6 +21,7 @@ use crate::exchange::Exchange;
 use crate::log::Level;
 use crate::module::{Module, Settings};
 use crate::modules::auth_outcome::{self, Reason};
+use crate::modules::auth_request::Uri;
 use crate::modules::auth_require::{self, Line};
 use crate::modules::core;
 use crate::plan::{Access, Verdict};
@@ -24,6 +29,8 @@ use crate::run::Stop;
 use crate::variables::{Row, Template};
 
 pub use key_file::KeyFiles;
+use key_request::{KeyRequest, Missing};
+use keys::{Keys, Source};
 use known::Known;
 
 /// The module's tables.
@@ -53,9 +60,23 @@ pub static MODULE: Module = Module {
         /// used, which is warned about; what is no key is an error. RSA keys have 2048 bits or more.
         "auth_jwt_key_file" in [HTTP SERVER LOCATION LIMIT_EXCEPT] (Text("file")) = "" => |c, cx, n| {
             let keys = c.keys.get_or_insert_default();
-            keys.push(key_file::read(n, cx)?);
+            keys.push(Written::Keys(key_file::source(n, cx)?));
             Ok(())
         };
+        /// The URI that keys are asked for by a subrequest: a JSON Web Key Set, such as that of an issuer behind
+        /// `proxy_pass`. Several lines, also beside `auth_jwt_key_file`, are all asked, and where one of them has no keys
+        /// the request is answered with 500; a location that has lines of its own, of either kind, inherits none. The
+        /// subrequest is the gateway's own: nothing of what the client sent goes with it. May contain variables.
+        "auth_jwt_key_request" in [HTTP SERVER LOCATION LIMIT_EXCEPT] (Text("uri")) = "" => |c, cx, n| {
+            let uri = Uri::compile(n.word(0)?, "auth_jwt_key_request", &mut cx.variables)?;
+            c.keys.get_or_insert_default().push(Written::Request(uri));
+            Ok(())
+        };
+        /// How long the keys of `auth_jwt_key_request` are used before they are asked for anew; 0 asks for each request.
+        /// A token whose key is not among them has them asked for before, every 10 seconds at most, so that an issuer may
+        /// change keys. Where the URI has variables, they are asked for always. One request asks at a time, the others wait
+        /// for its answer. Files are read with the configuration, and stay what they are.
+        "auth_jwt_key_cache" in [HTTP SERVER LOCATION] (Time) = "0" => |c, _, n| once(&mut c.key_cache, n.msec(0)?, n);
         /// How far the clock of who makes tokens may be off, where their time is looked at (`exp`, `nbf`).
         "auth_jwt_leeway" in [HTTP SERVER LOCATION] (Time) = "0s" => |c, _, n| once(&mut c.leeway, n.sec(0)?, n);
         /// Which tokens are expected: `signed` ones (RFC 7515). Encrypted ones (`encrypted`, `nested`) are refused.
@@ -85,12 +106,18 @@ pub static MODULE: Module = Module {
         let settings = scope.get_mut::<JwtSettings>().clone();
         if let Some(on) = settings.on.filter(|on| on.realm.as_literal() != Some(b"off")) {
             let Some(keys) = settings.keys else { return Err(no_keys(on.span)) };
+            let lifetime = settings.key_cache.unwrap_or(0);
+            let keys = keys.into_iter().map(|keys| match keys {
+                Written::Keys(source) => source,
+                Written::Request(uri) => Source::Request(cx.jwt.request(uri, lifetime)),
+            });
+            let keys = Keys::of(keys.collect());
             let known = Known::of(cx)?;
             let jwt = Arc::new(Jwt {
                 number: cx.jwt.number(),
                 realm: on.realm,
                 token: on.token,
-                keys: keys.into(),
+                keys,
                 leeway: settings.leeway.unwrap_or(0) as f64,
                 required: settings.required.unwrap_or_default().into(),
                 known,
@@ -104,7 +131,7 @@ pub static MODULE: Module = Module {
 
 fn no_keys(span: Span) -> Diagnostic {
     Diagnostic::at(span, "\"auth_jwt\" without keys to check tokens with")
-        .instead("name the file of the issuer's keys here or around it: auth_jwt_key_file keys.json;")
+        .instead("name the issuer's keys here or around it: auth_jwt_key_file keys.json; or auth_jwt_key_request /keys;")
 }
 
 fn token_variable(word: &conf::Word, cx: &mut Compiler) -> Result<Template, Diagnostic> {
@@ -122,10 +149,18 @@ fn token_variable(word: &conf::Word, cx: &mut Compiler) -> Result<Template, Diag
 #[derive(Clone, Default)]
 struct JwtSettings {
     on: Option<On>,
-    keys: Option<Vec<Arc<KeySet>>>,
+    keys: Option<Vec<Written>>,
+    key_cache: Option<u64>,
     leeway: Option<u64>,
     signed: Option<()>,
     required: Option<Vec<Line>>,
+}
+
+/// A line that says where keys come from.
+#[derive(Clone)]
+enum Written {
+    Keys(Source),
+    Request(Uri),
 }
 
 #[derive(Clone)]
@@ -144,6 +179,7 @@ impl Settings for JwtSettings {
         }
         take(&mut self.on, &outer.on);
         take(&mut self.keys, &outer.keys);
+        take(&mut self.key_cache, &outer.key_cache);
         take(&mut self.leeway, &outer.leeway);
         take(&mut self.required, &outer.required);
     }
@@ -155,10 +191,23 @@ pub struct Compiled {
     /// Files of keys that were read.
     pub files: KeyFiles,
     known: Option<Arc<Known>>,
+    /// The services that locations of the server being finished ask, with how long their answers are used.
+    requests: HashMap<(Box<[u8]>, u64), Arc<KeyRequest>>,
     locations: u32,
 }
 
 impl Compiled {
+    /// Begins another server, whose locations are others.
+    pub fn begin_server(&mut self) {
+        self.requests.clear();
+    }
+
+    /// What all locations of the server share that ask for the same keys.
+    fn request(&mut self, uri: Uri, lifetime: u64) -> Arc<KeyRequest> {
+        let shared = self.requests.entry((uri.text.clone(), lifetime));
+        shared.or_insert_with(|| Arc::new(KeyRequest::new(uri, lifetime))).clone()
+    }
+
     /// A number for a location.
     fn number(&mut self) -> u32 {
         self.locations += 1;
@@ -173,7 +222,7 @@ pub struct Jwt {
     realm: Template,
     /// The variable that has the token; none where `Authorization` has it.
     token: Option<Template>,
-    keys: Box<[Arc<KeySet>]>,
+    keys: Keys,
     /// In seconds.
     leeway: f64,
     required: Box<[Line]>,
@@ -185,18 +234,24 @@ pub struct Jwt {
 pub struct Seen {
     /// The number of the location that looked at it.
     by: u32,
-    /// The token if it is right; else why not, with no reason where there is none.
-    token: Result<Arc<Token>, Option<Refusal>>,
+    token: Outcome,
 }
+
+/// The token if it is right; else why not, with no reason where there is none.
+type Outcome = Result<Arc<Token>, Option<Refusal>>;
 
 impl Jwt {
     /// Lets the request pass when its token is right and says what is required.
-    pub fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
+    pub async fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
         let realm = self.realm.eval(ex);
         if realm == b"off" {
             return Ok(Verdict::Declined);
         }
-        let token = match self.look(ex) {
+        let seen = match self.look(ex) {
+            Some(token) => token,
+            None => Box::pin(self.look_with_keys(ex)).await?,
+        };
+        let token = match seen {
             Ok(token) => token,
             Err(None) => {
                 ex.log(Level::Info, format_args!("no token was provided for JWT authentication"));
@@ -222,36 +277,81 @@ impl Jwt {
         Ok(Verdict::Allowed)
     }
 
-    /// Looks at the request's token, unless this location did so before.
-    fn look(&self, ex: &Exchange<'_>) -> Result<Arc<Token>, Option<Refusal>> {
+    /// The services that are asked for keys.
+    pub fn key_requests(&self) -> impl Iterator<Item = &KeyRequest> {
+        self.keys.requests()
+    }
+
+    /// Looks at the request's token, unless this location did so before. Nothing comes of it where the keys are not at
+    /// hand, or where newer ones may be needed.
+    fn look(&self, ex: &Exchange<'_>) -> Option<Outcome> {
         if let Some(seen) = &ex.visit.auth.borrow().jwt
             && seen.by == self.number
         {
-            return seen.token.clone();
+            return Some(seen.token.clone());
         }
         // While the token's own variable is evaluated there is none, also where it is made of what the token says.
-        note(ex, Seen { by: self.number, token: Err(None) });
-        let token = self.verify(ex);
-        note(ex, Seen { by: self.number, token: token.clone() });
-        token
+        let before = ex.visit.auth.borrow_mut().jwt.replace(Seen { by: self.number, token: Err(None) });
+        let outcome = match self.token(ex) {
+            None => Some(Err(None)),
+            Some(text) => self.keys.at_hand(ex).map(|sets| self.verify(&text, &sets)),
+        };
+        let outcome = outcome.filter(|outcome| {
+            self.keys.requests().next().is_none() || !matches!(outcome, Err(Some(Refusal::UnknownKey)))
+        });
+        ex.visit.auth.borrow_mut().jwt = match &outcome {
+            Some(token) => Some(Seen { by: self.number, token: token.clone() }),
+            None => before,
+        };
+        outcome
     }
 
-    fn verify(&self, ex: &Exchange<'_>) -> Result<Arc<Token>, Option<Refusal>> {
-        let named = self.token.as_ref().map(|variable| variable.eval(ex));
-        let text = named
-            .as_deref()
-            .or_else(|| core::bearer_token(ex))
-            .filter(|text| !text.is_empty())
-            .ok_or(None)?;
+    /// The same with keys that are asked for.
+    async fn look_with_keys(&self, ex: &mut Exchange<'_>) -> Result<Outcome, Stop> {
+        let outcome = match self.verify_with_keys(ex).await {
+            Ok(outcome) => outcome,
+            Err(Missing::Stop(stop)) => return Err(stop),
+            Err(Missing::Failed) => {
+                auth_outcome::refuse(ex, Reason::NoKeys);
+                return Err(Stop::Status(500));
+            }
+        };
+        ex.visit.auth.borrow_mut().jwt = Some(Seen { by: self.number, token: outcome.clone() });
+        Ok(outcome)
+    }
+
+    async fn verify_with_keys(&self, ex: &mut Exchange<'_>) -> Result<Outcome, Missing> {
+        let Some(text) = self.token(ex) else { return Ok(Err(None)) };
+        let text = text.into_owned();
+        let sets = self.keys.sets(ex).await?;
+        let outcome = self.verify(&text, &sets);
+        if matches!(outcome, Err(Some(Refusal::UnknownKey)))
+            && let Some(newer) = self.keys.newer(ex, &sets).await?
+        {
+            return Ok(self.verify(&text, &newer));
+        }
+        Ok(outcome)
+    }
+
+    /// The token as it was sent.
+    fn token<'e>(&self, ex: &'e Exchange<'_>) -> Option<Cow<'e, [u8]>> {
+        let text = match &self.token {
+            Some(variable) => Cow::Owned(variable.eval(ex)),
+            None => Cow::Borrowed(core::bearer_token(ex)?),
+        };
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    fn verify(&self, text: &[u8], sets: &[Arc<KeySet>]) -> Outcome {
         let (seconds, milliseconds) = net::clock::wall();
         let now = seconds as f64 + f64::from(milliseconds) / 1000.0;
         let in_time = |token: &Token| token.check_time(now, self.leeway);
-        let key = self.known.key(&self.keys, text);
+        let key = self.known.key(sets, text);
         if let Some(token) = self.known.find(&key) {
             in_time(&token).inspect_err(|_| self.known.forget(&key))?;
             return Ok(token);
         }
-        let token = Arc::new(Signed::parse(text).and_then(|signed| signed.verify(&self.keys))?);
+        let token = Arc::new(Signed::parse(text).and_then(|signed| signed.verify(sets))?);
         in_time(&token)?;
         self.known.keep(&key, &token);
         Ok(token)
@@ -262,12 +362,8 @@ impl Jwt {
         if self.realm.as_literal().is_none() && self.realm.eval(ex) == b"off" {
             return None;
         }
-        self.look(ex).ok()
+        self.look(ex)?.ok()
     }
-}
-
-fn note(ex: &Exchange<'_>, seen: Seen) {
-    ex.visit.auth.borrow_mut().jwt = Some(seen);
 }
 
 /// The request's token, where it is right.

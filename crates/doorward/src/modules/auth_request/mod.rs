@@ -17,11 +17,11 @@ use wire::Name;
 
 pub use extensions::EXTENSIONS;
 pub use page::Page;
+pub use uri::Uri;
 
 use answer::Answer;
 use counts::Counts;
 use extensions::Extensions;
-use uri::Uri;
 
 use crate::directives;
 use crate::exchange::Exchange;
@@ -46,7 +46,7 @@ pub static MODULE: Module = Module {
             if n.bytes(0) == b"off" {
                 return conf::once(&mut c.uris, Vec::new(), n);
             }
-            let uri = Uri::compile(n.word(0)?, &mut cx.variables)?;
+            let uri = Uri::compile(n.word(0)?, "auth_request", &mut cx.variables)?;
             match &mut c.uris {
                 Some(uris) if uris.is_empty() => return Err(n.duplicate()),
                 Some(uris) => uris.push(uri),

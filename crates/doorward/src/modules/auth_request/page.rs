@@ -2,7 +2,7 @@
 
 use wire::Name;
 
-use crate::body::Body;
+use crate::body::{Body, Unread};
 use crate::exchange::Exchange;
 use crate::log::Level;
 
@@ -73,25 +73,13 @@ fn is_of_connection(id: Name, name: &[u8]) -> bool {
 }
 
 /// Reads a body of at most `most` bytes; a longer one, or one that does not end, is none.
-pub(super) async fn read(child: &mut Exchange<'_>, mut body: Body, most: u64) -> Option<Vec<u8>> {
+pub(super) async fn read(child: &mut Exchange<'_>, body: Body, most: u64) -> Option<Vec<u8>> {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let announced = child.response.content_length.unwrap_or(0);
-    let mut out = Vec::new();
-    let deadline = &child.visit.client.deadline;
-    let end = net::clock::now() + PATIENCE;
-    while announced <= most as u64 && out.len() <= most {
-        let left = end.saturating_sub(net::clock::now());
-        let room = most.saturating_add(1).saturating_sub(out.len());
-        match deadline.within(left, body.next(child, &mut out, room)).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return Some(out),
-            Ok(Err(_)) | Err(_) => {
-                child.log(Level::Warn, format_args!("auth request: the body of the answer does not end"));
-                return None;
-            }
-        }
-    }
-    body.discard(child).await;
-    child.log(Level::Warn, format_args!("auth request: the body of the answer is too long to be passed on"));
+    let what = match body.whole(child, most, PATIENCE).await {
+        Ok(bytes) => return Some(bytes),
+        Err(Unread::Endless) => "does not end",
+        Err(Unread::TooLong) => "is too long to be passed on",
+    };
+    child.log(Level::Warn, format_args!("auth request: the body of the answer {what}"));
     None
 }

@@ -1,4 +1,4 @@
-//! Where a question goes: the path of a location, and a query, either with variables.
+//! Where a subrequest goes: the path of a location, and a query, either with variables.
 
 use conf::{Diagnostic, Word};
 
@@ -7,24 +7,27 @@ use crate::log::Level;
 use crate::run::Stop;
 use crate::variables::{Registry, Template};
 
-/// The argument of `auth_request`.
+/// The argument of `auth_request` or `auth_jwt_key_request`.
 #[derive(Clone)]
 pub struct Uri {
     /// As it is written.
     pub text: Box<[u8]>,
+    /// Whose argument it is.
+    directive: &'static str,
     path: Template,
     args: Template,
 }
 
 impl Uri {
     /// Reads the argument. The query begins where it is written, whatever variables hold.
-    pub fn compile(word: &Word, registry: &mut Registry) -> Result<Uri, Diagnostic> {
+    pub fn compile(word: &Word, directive: &'static str, registry: &mut Registry) -> Result<Uri, Diagnostic> {
         let cut = word.text.iter().position(|byte| *byte == b'?');
         let (path, args) = word.text.split_at(cut.unwrap_or(word.text.len()));
         let args = args.get(1..).unwrap_or_default();
         Ok(Uri {
             path: Template::of(path, Some(word), registry)?,
             args: Template::of(args, Some(word), registry)?,
+            directive,
             text: word.text.as_slice().into(),
         })
     }
@@ -44,7 +47,7 @@ impl Uri {
         let leads_elsewhere = |name: &[u8]| matches!(name, b"." | b"..");
         if path.first() != Some(&b'/') || path.split(|byte| *byte == b'/').any(leads_elsewhere) {
             let shown = path.escape_ascii();
-            ex.log(Level::Error, format_args!("\"auth_request\" cannot ask \"{shown}\""));
+            ex.log(Level::Error, format_args!("\"{}\" cannot ask \"{shown}\"", self.directive));
             return Err(Stop::Status(500));
         }
         Ok((path, within_line(self.args.eval(ex))))

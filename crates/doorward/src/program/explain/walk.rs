@@ -216,13 +216,27 @@ fn access(ex: &mut Exchange<'_>, plan: &Plan, block: Option<conf::Span>, page: &
                     if ex.request_field(wire::Name::Authorization).is_some() { "are" } else { "are not" };
                 page.more(&format!("asks for user and password, which {shown} there: otherwise 401"));
             }
-            Access::Jwt(_) => {
-                page.in_force(
-                    &number,
-                    block,
-                    &["auth_jwt", "auth_jwt_key_file", "auth_jwt_leeway", "auth_jwt_require"],
-                );
+            Access::Jwt(jwt) => {
+                let names = [
+                    "auth_jwt",
+                    "auth_jwt_key_file",
+                    "auth_jwt_key_request",
+                    "auth_jwt_leeway",
+                    "auth_jwt_require",
+                ];
+                page.in_force(&number, block, &names);
                 page.more("asks for a token that one of these keys signed: otherwise 401");
+                for request in jwt.key_requests() {
+                    let Ok((path, args)) = request.target(ex) else { continue };
+                    let mut child = ex.child(path, args);
+                    match locate(&mut child) {
+                        Ok(plan) => {
+                            let text = format!("    asks location {} for keys", page.location(plan));
+                            page.step("", &text, plan.span);
+                        }
+                        Err(_) => page.more("no location answers with keys: 500"),
+                    }
+                }
             }
             Access::Request(request) => {
                 let lines = page.directives(block, &["auth_request"]);

@@ -1,0 +1,237 @@
+//! `auth_jwt_key_request`: keys that another location is asked for, such as one that passes to an issuer.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use auth::jwt::{KeySet, MOST_SET};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use wire::h1::{RequestHead, RequestParser};
+
+use crate::body::Unread;
+use crate::boxed::boxed_future;
+use crate::client::Interrupted;
+use crate::exchange::{Exchange, Visit};
+use crate::log::Level;
+use crate::modules::auth_request::Uri;
+use crate::run::{Stop, log_subrequest, run};
+
+/// How long another request's question is waited for, in milliseconds.
+const PATIENCE: u64 = 60_000;
+
+/// How long the body of an answer may take, in milliseconds.
+const BODY_PATIENCE: u64 = 5_000;
+
+/// How often tokens may have keys asked for anew whose key is not known, in milliseconds: anybody can send such tokens.
+const SEEKING: u64 = 10_000;
+
+/// Who knows the keys, and what it last said; shared by the workers.
+pub struct KeyRequest {
+    uri: Uri,
+    /// How long an answer is used, in milliseconds; 0 asks for every request.
+    lifetime: u64,
+    /// Whose turn it is to ask.
+    turn: Semaphore,
+    known: Mutex<Answer>,
+}
+
+/// What was last answered.
+#[derive(Default)]
+struct Answer {
+    keys: Option<Arc<KeySet>>,
+    /// The hash of the keys' text: the same text is the same set.
+    text: Option<blake3::Hash>,
+    /// Until when they are used, in milliseconds of [`net::clock::now`].
+    until: u64,
+    /// How many questions have ended, so that who waited sees that one has.
+    ended: u64,
+    /// Whether the last one failed.
+    failed: bool,
+    /// When keys were last asked for because of a token whose key is not known.
+    sought: Option<u64>,
+}
+
+/// What became of asking.
+pub enum Missing {
+    /// The service did not answer with keys; the error log says why.
+    Failed,
+    /// The request ends.
+    Stop(Stop),
+}
+
+impl From<Stop> for Missing {
+    fn from(stop: Stop) -> Missing {
+        Missing::Stop(stop)
+    }
+}
+
+impl KeyRequest {
+    /// One that nobody has asked yet.
+    pub fn new(uri: Uri, lifetime: u64) -> KeyRequest {
+        // What depends on a request is no answer to another one.
+        let lifetime = if uri.fixed_path().is_some() { lifetime } else { 0 };
+        KeyRequest { uri, lifetime, turn: Semaphore::new(1), known: Mutex::default() }
+    }
+
+    /// Path and query of the question.
+    pub fn target(&self, ex: &Exchange<'_>) -> Result<(Vec<u8>, Vec<u8>), Stop> {
+        self.uri.of(ex)
+    }
+
+    /// The keys, where they are known.
+    pub fn at_hand(&self) -> Option<Arc<KeySet>> {
+        let known = self.known();
+        known.keys.clone().filter(|_| net::clock::now() < known.until)
+    }
+
+    /// The keys, asked for where they are not known. While one request asks, others wait for its answer.
+    pub async fn keys(&self, ex: &mut Exchange<'_>) -> Result<Arc<KeySet>, Missing> {
+        if self.lifetime == 0 {
+            return self.ask(ex).await;
+        }
+        let ended = {
+            let known = self.known();
+            if let Some(keys) = known.keys.as_ref().filter(|_| net::clock::now() < known.until) {
+                return Ok(keys.clone());
+            }
+            known.ended
+        };
+        self.ask_in_turn(ex, ended).await
+    }
+
+    /// Other keys than those of that number, if there may be any: for a token whose key is not among them.
+    pub async fn newer(&self, ex: &mut Exchange<'_>, number: u64) -> Result<Option<Arc<KeySet>>, Missing> {
+        if self.lifetime == 0 {
+            return Ok(None);
+        }
+        let ended = {
+            let mut known = self.known();
+            if let Some(keys) = known.keys.as_ref().filter(|keys| keys.number() != number) {
+                return Ok(Some(keys.clone()));
+            }
+            let now = net::clock::now();
+            let may = known.sought.is_none_or(|sought| now.saturating_sub(sought) >= SEEKING);
+            if may {
+                known.sought = Some(now);
+            } else if self.turn.available_permits() > 0 {
+                return Ok(None);
+            }
+            known.ended
+        };
+        match self.ask_in_turn(ex, ended).await {
+            Ok(keys) => Ok(Some(keys).filter(|keys| keys.number() != number)),
+            // The keys that are known are good as long as they were; the token's is none of them.
+            Err(Missing::Failed) => Ok(None),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// Asks, unless somebody else did since `ended` questions had ended.
+    async fn ask_in_turn(&self, ex: &mut Exchange<'_>, ended: u64) -> Result<Arc<KeySet>, Missing> {
+        let client = ex.visit.client;
+        let _turn: SemaphorePermit<'_> = match client.waiting(PATIENCE, true, self.turn.acquire()).await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) | Err(Interrupted::Elapsed) => return Err(Missing::Failed),
+            Err(Interrupted::ClientGone) => return Err(Stop::Gone.into()),
+        };
+        {
+            let known = self.known();
+            if known.ended != ended {
+                return known.keys.clone().filter(|_| !known.failed).ok_or(Missing::Failed);
+            }
+        }
+        self.ask(ex).await
+    }
+
+    async fn ask(&self, ex: &mut Exchange<'_>) -> Result<Arc<KeySet>, Missing> {
+        let (path, args) = self.uri.of(ex)?;
+        let answer = Box::pin(fetch(ex, path, args)).await?;
+        let answer = answer.and_then(|text| self.keep(ex, &text));
+        let mut known = self.known();
+        known.ended += 1;
+        known.failed = answer.is_err();
+        match answer {
+            Ok(keys) => {
+                known.until = net::clock::now().saturating_add(self.lifetime);
+                Ok(keys)
+            }
+            Err(why) => {
+                drop(known);
+                let uri = self.uri.text.escape_ascii();
+                ex.log(Level::Error, format_args!("no keys from \"{uri}\" (auth_jwt_key_request): {why}"));
+                Err(Missing::Failed)
+            }
+        }
+    }
+
+    /// Makes keys of an answer, and remembers them.
+    fn keep(&self, ex: &Exchange<'_>, text: &[u8]) -> Result<Arc<KeySet>, String> {
+        let hash = blake3::hash(text);
+        if let Answer { keys: Some(keys), text: Some(known), .. } = &*self.known()
+            && *known == hash
+        {
+            return Ok(keys.clone());
+        }
+        let keys = KeySet::parse(text).map_err(|not| format!("line {}: {not}", not.line))?;
+        for unused in keys.ignored().iter().filter(|key| !key.fault.is_for_others()) {
+            let (uri, number, fault) = (self.uri.text.escape_ascii(), unused.place.number, unused.fault);
+            ex.log(Level::Warn, format_args!("key {number} from \"{uri}\" is not used: it {fault}"));
+        }
+        let keys = Arc::new(keys);
+        let mut known = self.known();
+        known.keys = Some(keys.clone());
+        known.text = Some(hash);
+        Ok(keys)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Answer> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks a location of the request's server in the gateway's own name: nothing of what the client sent goes with it, since
+/// the answer is used for others too. The body of a 200, or why there is none.
+async fn fetch(ex: &mut Exchange<'_>, path: Vec<u8>, args: Vec<u8>) -> Result<Result<Vec<u8>, String>, Stop> {
+    let server = ex.server;
+    let name = wire::host::host(&server.name).map_or(&b"localhost"[..], |host| host.name);
+    let mut target = Vec::with_capacity(path.len());
+    wire::uri::escape(wire::uri::Escape::Uri, &path, &mut target);
+    let bytes = [b"GET ", &*target, b" HTTP/1.1\r\nHost: ", name, b"\r\n\r\n"].concat();
+    let mut head = RequestHead::default();
+    if !matches!(RequestParser::default().parse(&bytes, &server.limits, &mut head), Ok(true)) {
+        return Ok(Err("it cannot be asked for".to_owned()));
+    }
+    let asking = ex.visit;
+    let visit = Visit::new(
+        asking.worker,
+        asking.service,
+        asking.client,
+        server,
+        &head,
+        &bytes,
+        name.to_ascii_lowercase(),
+        net::clock::now(),
+    );
+    let mut child = Exchange::new(&visit, server);
+    child.depth = ex.depth + 1;
+    child.uri = path;
+    child.args = args;
+    child.as_sent = false;
+    child.internal = true;
+    let running: std::pin::Pin<Box<dyn Future<Output = _> + '_>> = boxed_future(|| run(&mut child));
+    let body = running.await.ok_or(Stop::Gone)?;
+    let status = child.status();
+    let text = match status {
+        200 => body.whole(&mut child, MOST_SET, BODY_PATIENCE).await.map_err(|unread| {
+            match unread {
+                Unread::TooLong => "the answer has more than a megabyte",
+                Unread::Endless => "the answer does not end",
+            }
+            .to_owned()
+        }),
+        status => {
+            body.discard(&mut child).await;
+            Err(format!("the answer is {status}"))
+        }
+    };
+    log_subrequest(&child);
+    Ok(text)
+}
