@@ -338,6 +338,18 @@ fn the_configuration_says_where_the_store_is() {
     assert!(stderr(&with(two, &["user", "list"])).contains("has several auth_store"));
     let bad = with("http { auth_service a { auth_store mysql://u:secret@h/d; } }", &["user", "list"]);
     assert!(stderr(&bad).contains("auth_store in") && !stderr(&bad).contains("secret"), "{}", stderr(&bad));
+    let seen = run(&["user", "list", "--store", "postgres://ada:secret@127.0.0.1:1/x"], "");
+    assert!(
+        stderr(&seen).contains("name that by -c") && !stderr(&seen).contains("secret"),
+        "{}",
+        stderr(&seen)
+    );
+    let nobody =
+        with("http { auth_service a { auth_store postgres://u:secret@127.0.0.1:1/d; } }", &["user", "list"]);
+    assert!(
+        stderr(&nobody).starts_with("doorward: the store is unavailable: ")
+            && !stderr(&nobody).contains("secret")
+    );
     let missing = run(&["-c", "/no/such.conf", "user", "list"], "");
     assert!(stderr(&missing).contains("/no/such.conf"), "{}", stderr(&missing));
     assert_eq!(missing.status.code(), Some(1));

@@ -3,8 +3,11 @@
 //! Gateways keep records in memory and ask [`Store::changes_since`] several times a second what has changed, so that a
 //! revocation holds on each of them within a second.
 
+mod link;
+mod postgres;
 mod record;
 mod sqlite;
+mod tls;
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -136,25 +139,34 @@ pub trait Store: Send + Sync {
 }
 
 /// Where a store is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Address {
     /// `sqlite:PATH`
     Sqlite(PathBuf),
+    /// `postgres://USER:PASSWORD@HOST/DATABASE`
+    Postgres(Box<postgres::Place>),
 }
 
 impl Address {
     /// Reads an address, and looks at nothing else.
     pub fn parse(text: &str) -> Result<Address, StoreError> {
-        let Some(path) = text.strip_prefix("sqlite:") else {
+        match text.split_once(':') {
+            Some(("sqlite", path)) => {
+                // Other programs write absolute paths as sqlite:///path.
+                let path = path.strip_prefix("//").unwrap_or(path);
+                if path.is_empty() || path == ":memory:" {
+                    return Err(StoreError::Address("sqlite: wants the path of a file: sqlite:PATH".into()));
+                }
+                Ok(Address::Sqlite(path.into()))
+            }
+            Some(("postgres" | "postgresql", _)) => {
+                Ok(Address::Postgres(Box::new(postgres::Place::parse(text)?)))
+            }
             // The text itself may carry a password.
-            return Err(StoreError::Address("a store's address is sqlite:PATH".into()));
-        };
-        // Other programs write absolute paths as sqlite:///path.
-        let path = path.strip_prefix("//").unwrap_or(path);
-        if path.is_empty() || path == ":memory:" {
-            return Err(StoreError::Address("sqlite: wants the path of a file: sqlite:PATH".into()));
+            _ => Err(StoreError::Address(
+                "a store's address is sqlite:PATH or postgres://USER@HOST/DATABASE".into(),
+            )),
         }
-        Ok(Address::Sqlite(path.into()))
     }
 
     /// The same with a file's relative path counted from a folder.
@@ -162,14 +174,24 @@ impl Address {
     pub fn under(self, folder: &Path) -> Address {
         match self {
             Address::Sqlite(path) => Address::Sqlite(folder.join(path)),
+            server => server,
         }
     }
 
-    /// Opens the store; SQLite's file is created when there is none. To be done by the process that uses it: the threads
-    /// of a store do not survive a fork.
+    /// Whether it carries a password, so that it must not be shown.
+    pub fn has_password(&self) -> bool {
+        match self {
+            Address::Sqlite(_) => false,
+            Address::Postgres(place) => place.has_password(),
+        }
+    }
+
+    /// Opens the store. SQLite's file is created when there is none; to a server a connection is begun, and whoever asks
+    /// before it is made waits for it. To be done by the process that uses it: the threads of a store do not survive a fork.
     pub fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
         match self {
             Address::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open(path)?)),
+            Address::Postgres(place) => Ok(Arc::new(postgres::Postgres::open(place)?)),
         }
     }
 }

@@ -41,7 +41,13 @@ fn an_empty_store_is_empty(open: Open<'_>) {
     let store = open();
     wait(store.ping()).unwrap();
     assert!(wait(store.user_by_name("ada")).unwrap().is_none());
-    assert!(wait(store.user_by_id("")).unwrap().is_none());
+    // Whatever clients type.
+    for odd in ["", "a\0b", "\u{1}", "'; DROP TABLE users; --", "%", "*", &"x".repeat(100_000)] {
+        assert!(wait(store.user_by_name(odd)).unwrap().is_none());
+        assert!(wait(store.user_by_id(odd)).unwrap().is_none());
+        assert!(wait(store.key_by_id(odd)).unwrap().is_none());
+        assert!(!wait(store.set_disabled(odd, true)).unwrap());
+    }
     assert!(wait(store.key_by_id("x")).unwrap().is_none());
     assert!(wait(store.session_by_digest(&[0; 32])).unwrap().is_none());
     assert!(wait(store.users(None, 10)).unwrap().is_empty());

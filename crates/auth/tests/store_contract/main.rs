@@ -7,6 +7,8 @@
 
 mod contract;
 mod killed;
+mod postgres;
+mod server;
 mod sqlite;
 
 use std::future::Future;

@@ -9,7 +9,13 @@ use crate::program::flags::Flags;
 /// The store's address.
 pub fn find(flags: &Flags, given: &Given) -> Result<Address, String> {
     if let Some(store) = &given.store {
-        return Address::parse(store).map_err(|error| error.to_string());
+        let address = Address::parse(store).map_err(|error| error.to_string())?;
+        if address.has_password() {
+            return Err("a password on the command line can be seen by everyone on the machine: put the address into a \
+                        configuration, as http { auth_service NAME { auth_store ADDRESS; } }, and name that by -c"
+                .into());
+        }
+        return Ok(address);
     }
     let path = match &given.configuration {
         Some(path) => std::path::absolute(path).map_err(|error| error.to_string())?,
