@@ -9,7 +9,7 @@ use crate::exchange::Exchange;
 use crate::included::Included;
 use crate::modules::cache::Fill;
 use crate::modules::fastcgi::FastCgiBody;
-use crate::modules::proxy::{Tunnel, UpstreamBody};
+use crate::modules::proxy::{Tunnel, UpstreamBody, hand_out};
 use crate::modules::store::Storing;
 
 /// A body of a response.
@@ -26,6 +26,8 @@ pub enum Body {
     File(FilePart),
     /// What an upstream sends.
     Upstream(Box<UpstreamBody>),
+    /// What an upstream sent, all of it together with its head.
+    Answered(Vec<u8>),
     /// What a FastCGI server sends.
     FastCgi(Box<FastCgiBody>),
     /// What an upstream sends, stored on its way.
@@ -118,6 +120,7 @@ impl Body {
             }
             Body::File(part) => part.next(out, most),
             Body::Upstream(upstream) => upstream.next(ex, out, most).await,
+            Body::Answered(payload) => Ok(hand_out(payload, ex, out)),
             Body::FastCgi(fastcgi) => fastcgi.next(ex, out, most).await,
             Body::Filling(fill) => fill.next(ex, out, most).await,
             Body::Storing(storing) => Box::pin(storing.next(ex, out, most)).await,
@@ -154,7 +157,7 @@ impl Body {
     pub fn is_done(&self) -> bool {
         match self {
             Body::Empty | Body::Tunnel(_) => true,
-            Body::Bytes(bytes) => bytes.is_empty(),
+            Body::Bytes(bytes) | Body::Answered(bytes) => bytes.is_empty(),
             Body::Shared(_, range) => range.is_empty(),
             Body::File(part) => part.length == 0,
             Body::Upstream(upstream) => upstream.is_done(),

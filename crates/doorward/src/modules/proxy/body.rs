@@ -97,11 +97,61 @@ impl Drop for Lease {
     }
 }
 
+/// A connection to a chosen server while an answer comes on it.
+pub struct Leased {
+    /// The connection.
+    pub connection: Pooled,
+    /// The server.
+    pub lease: Lease,
+    /// Where the connection may be kept behind the end of the answer.
+    pub key: Option<PoolKey>,
+}
+
+impl Leased {
+    /// The answer is over: its times are taken, and the connection is kept where it may be.
+    fn end(self, ex: &mut Exchange<'_>) {
+        if let Some(attempt) = ex.upstream.current() {
+            attempt.response_time = Some(net::clock::now() - attempt.started);
+        }
+        let Leased { connection, lease, key } = self;
+        if let Some(key) = key
+            && !lease.service.is_retired()
+        {
+            let upstream = lease.group.upstream(&lease.service.config).index;
+            lease.service.keep(ex.visit.worker, upstream, key, connection);
+        }
+    }
+
+    /// What follows an answer that is over belongs to nothing: the connection cannot be used again.
+    fn too_much(&mut self, decoder: &Decoder, ex: &Exchange<'_>) {
+        let text = match decoder {
+            Decoder::Chunked(_) => "upstream sent data after final chunk",
+            _ => "upstream sent more data than specified in \"Content-Length\" header",
+        };
+        ex.log(Level::Warn, format_args!("{text} while reading upstream"));
+        self.key = None;
+    }
+
+    /// Looks at what came with the head: where that is all of the answer, `raw` becomes its payload, and the connection is
+    /// free at once.
+    pub fn settle(mut self, decoder: &Decoder, raw: &mut Vec<u8>, ex: &mut Exchange<'_>) -> Option<Leased> {
+        let length = match decoder {
+            Decoder::None => 0,
+            Decoder::Length(length) if *length <= raw.len() as u64 => *length as usize,
+            _ => return Some(self),
+        };
+        if length < raw.len() {
+            self.too_much(decoder, ex);
+            raw.truncate(length);
+        }
+        self.end(ex);
+        None
+    }
+}
+
 /// The rest of a server's answer.
 pub struct UpstreamBody {
-    connection: Option<Pooled>,
-    lease: Option<Lease>,
-    key: Option<PoolKey>,
+    leased: Option<Leased>,
     decoder: Decoder,
     /// Bytes read and not decoded.
     raw: Vec<u8>,
@@ -161,50 +211,10 @@ impl RateLimit {
 const STEP: u64 = 50;
 
 impl UpstreamBody {
-    /// A body behind a head: `raw` is what was read behind it. `key` is where the connection may be kept.
-    pub fn new(
-        connection: Pooled,
-        lease: Lease,
-        key: Option<PoolKey>,
-        decoder: Decoder,
-        raw: Vec<u8>,
-        pace: Pace,
-    ) -> UpstreamBody {
-        UpstreamBody {
-            connection: Some(connection),
-            lease: Some(lease),
-            key,
-            decoder,
-            raw,
-            done: false,
-            broken: false,
-            pace,
-        }
-    }
-
-    /// Decodes what came with the head, so that a short answer is over, and its connection free, at once.
-    pub fn settle(&mut self, ex: &mut Exchange<'_>) {
-        let length = match &self.decoder {
-            Decoder::None => 0,
-            Decoder::Length(length) if *length <= self.raw.len() as u64 => *length as usize,
-            _ => return,
-        };
-        if length < self.raw.len() {
-            self.too_much(ex);
-            self.raw.truncate(length);
-        }
-        self.decoder = Decoder::None;
-        self.finish(ex);
-    }
-
-    /// What follows an answer that is over belongs to nothing: the connection cannot be used again.
-    fn too_much(&mut self, ex: &Exchange<'_>) {
-        let text = match self.decoder {
-            Decoder::Chunked(_) => "upstream sent data after final chunk",
-            _ => "upstream sent more data than specified in \"Content-Length\" header",
-        };
-        ex.log(Level::Warn, format_args!("{text} while reading upstream"));
-        self.key = None;
+    /// A body behind a head: `raw` is what was read behind it; it is all where the connection was given back already.
+    pub fn new(leased: Option<Leased>, decoder: Decoder, raw: Vec<u8>, pace: Pace) -> UpstreamBody {
+        let done = leased.is_none();
+        UpstreamBody { leased, decoder, raw, done, broken: false, pace }
     }
 
     /// How far it may be read ahead of the client; `None` where it is not.
@@ -231,33 +241,24 @@ impl UpstreamBody {
     ) -> Result<bool, Truncated> {
         let before = out.len();
         if self.done {
-            // Decoded ahead, by `settle`.
-            out.append(&mut self.raw);
-            ex.visit.worker.buffers.put(std::mem::take(&mut self.raw));
-            return Ok(self.handed_out(ex, out.len() - before));
+            // Decoded ahead, by `Leased::settle`.
+            return Ok(hand_out(&mut self.raw, ex, out));
         }
         loop {
             self.decode(ex, out)?;
             let got = out.len() - before;
             if got > 0 || self.done {
-                return Ok(self.handed_out(ex, got));
+                return Ok(handed_out(ex, got));
             }
             if matches!(self.decoder, Decoder::Length(_) | Decoder::UntilClose) {
                 // Payload and nothing else: it is read to where it is wanted.
                 return self.read_plain(ex, out, most).await;
             }
-            let read = read(&mut self.connection, &mut self.pace, ex, &mut self.raw, most).await;
+            let read = read(&mut self.leased, &mut self.pace, ex, &mut self.raw, most).await;
             if self.take_read(ex, read)? == 0 {
                 return Err(self.premature(ex));
             }
         }
-    }
-
-    fn handed_out(&self, ex: &mut Exchange<'_>, payload: usize) -> bool {
-        if let Some(attempt) = ex.upstream.current() {
-            attempt.response_length += payload as u64;
-        }
-        payload > 0
     }
 
     async fn read_plain(
@@ -270,9 +271,9 @@ impl UpstreamBody {
             Decoder::Length(left) => usize::try_from(left).unwrap_or(most).min(most),
             _ => most,
         };
-        let read = read(&mut self.connection, &mut self.pace, ex, out, most).await;
+        let read = read(&mut self.leased, &mut self.pace, ex, out, most).await;
         let read = self.take_read(ex, read)?;
-        self.handed_out(ex, read);
+        handed_out(ex, read);
         match &mut self.decoder {
             Decoder::Length(left) => {
                 *left -= (read as u64).min(*left);
@@ -318,7 +319,9 @@ impl UpstreamBody {
         let extra = done && eaten < self.raw.len();
         self.raw.drain(..eaten);
         if extra {
-            self.too_much(ex);
+            if let Some(leased) = &mut self.leased {
+                leased.too_much(&self.decoder, ex);
+            }
             self.raw.clear();
         }
         if done {
@@ -353,29 +356,23 @@ impl UpstreamBody {
     }
 
     fn fail(&mut self, ex: &mut Exchange<'_>) {
-        if let Some(lease) = &mut self.lease {
-            lease.failed();
+        if let Some(leased) = &mut self.leased {
+            leased.lease.failed();
         }
         self.close(ex);
     }
 
     fn close(&mut self, ex: &mut Exchange<'_>) {
-        self.key = None;
+        if let Some(leased) = &mut self.leased {
+            leased.key = None;
+        }
         self.finish(ex);
     }
 
-    /// The answer is over: its times are taken, and the connection is kept where it may be.
     fn finish(&mut self, ex: &mut Exchange<'_>) {
         self.done = true;
-        if let Some(attempt) = ex.upstream.current() {
-            attempt.response_time = Some(net::clock::now() - attempt.started);
-        }
-        let (Some(connection), Some(lease)) = (self.connection.take(), self.lease.take()) else { return };
-        if let Some(key) = self.key
-            && !lease.service.is_retired()
-        {
-            let upstream = lease.group.upstream(&lease.service.config).index;
-            lease.service.keep(ex.visit.worker, upstream, key, connection);
+        if let Some(leased) = self.leased.take() {
+            leased.end(ex);
         }
     }
 
@@ -385,7 +382,8 @@ impl UpstreamBody {
         let mut read = 0;
         let client = ex.visit.client;
         let end = net::clock::now() + DISCARD_TIME;
-        while !self.done && self.key.is_some() && read < DISCARD_LIMIT {
+        let kept = |leased: &Option<Leased>| leased.as_ref().is_some_and(|leased| leased.key.is_some());
+        while !self.done && kept(&self.leased) && read < DISCARD_LIMIT {
             piece.clear();
             // Who dawdles over what nobody wants is not worth a wait: the connection is then closed.
             let left = end.saturating_sub(net::clock::now());
@@ -421,15 +419,30 @@ enum Unread {
     Interrupted(Interrupted),
 }
 
+/// Hands out the payload of an answer that came whole; false when there is none left.
+pub fn hand_out(payload: &mut Vec<u8>, ex: &mut Exchange<'_>, out: &mut Vec<u8>) -> bool {
+    let length = payload.len();
+    out.append(payload);
+    ex.visit.worker.buffers.put(std::mem::take(payload));
+    handed_out(ex, length)
+}
+
+fn handed_out(ex: &mut Exchange<'_>, payload: usize) -> bool {
+    if let Some(attempt) = ex.upstream.current() {
+        attempt.response_length += payload as u64;
+    }
+    payload > 0
+}
+
 /// Reads what there is. It holds nothing of what it read while it waits, so that it may be dropped then.
 async fn read(
-    connection: &mut Option<Pooled>,
+    leased: &mut Option<Leased>,
     pace: &mut Pace,
     ex: &mut Exchange<'_>,
     into: &mut Vec<u8>,
     mut most: usize,
 ) -> Result<usize, Unread> {
-    let Some(connection) = connection else { return Ok(0) };
+    let Some(Leased { connection, .. }) = leased else { return Ok(0) };
     let client = ex.visit.client;
     let watch = ex.is_main() && !pace.ignore_client_abort;
     if let Some(limit) = &pace.limit {

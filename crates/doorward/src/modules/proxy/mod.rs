@@ -13,7 +13,7 @@ mod run;
 mod tunnel;
 
 pub use bind::{Bind, connect_options};
-pub use body::{Lease, UpstreamBody};
+pub use body::{Lease, UpstreamBody, hand_out};
 pub use pass::{Destination, Fixed, Group};
 pub use response::hidden;
 pub use tunnel::Tunnel;

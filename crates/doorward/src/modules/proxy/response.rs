@@ -1,11 +1,10 @@
 //! The answer of a server: what of its head the client sees, and what it asks of this server.
 
-use net::pool::Pooled;
 use wire::Name;
 use wire::h1::{Method, ResponseHead};
 
 use super::attempt::Question;
-use super::body::{Lease, Pace, RateLimit, UpstreamBody};
+use super::body::{Leased, Pace, RateLimit, UpstreamBody};
 use super::{Proxy, Tunnel};
 use crate::body::Body;
 use crate::boxed::boxed;
@@ -14,7 +13,6 @@ use crate::exchange::Exchange;
 use crate::field_names::FieldNames;
 use crate::log::Level;
 use crate::run::Stop;
-use crate::worker::PoolKey;
 
 /// What is hidden unless `proxy_pass_header` says otherwise.
 const HIDDEN: [&str; 8] = [
@@ -49,9 +47,7 @@ pub fn hidden(hide: &[Vec<u8>], pass: &[Vec<u8>]) -> FieldNames {
 
 /// A head that a server answered, with what came behind it.
 pub(super) struct Answer {
-    pub connection: Pooled,
-    pub lease: Lease,
-    pub key: Option<PoolKey>,
+    pub leased: Leased,
     pub bytes: Vec<u8>,
 }
 
@@ -64,7 +60,7 @@ impl Proxy {
         head: &ResponseHead,
         answer: Answer,
     ) -> Result<Body, Stop> {
-        let Answer { connection, mut lease, key, mut bytes } = answer;
+        let Answer { mut leased, mut bytes } = answer;
         let visit = ex.visit;
         let head_len = (head.head_len as usize).min(bytes.len());
         let mut raw = Vec::new();
@@ -78,25 +74,22 @@ impl Proxy {
         let stored = self.cache.as_ref().and_then(|cache| cache.instead(ex, head, &bytes));
         if stored.is_none() {
             self.take_head(ex, head, bytes);
-            lease.answered(ex);
+            leased.lease.answered(ex);
         }
         if head.upgrade && ex.request_field(Name::Upgrade).is_some() {
             ex.cache.open = None;
-            return self.switch(ex, connection, lease, raw);
+            return self.switch(ex, leased, raw);
         }
         let received = (head_len + raw.len()) as u64;
-        let limit = self.values.limit_rate.as_ref().and_then(|rate| conf::value::size(&rate.eval(ex)));
-        let limit = limit.filter(|rate| *rate > 0).map(|rate| RateLimit::new(rate, received));
-        let pace = Pace {
-            read_timeout: self.values.read_timeout,
-            ignore_client_abort: !self.heeds_client(ex),
-            limit,
-            ahead: (!ex.response.unbuffered).then_some(self.ahead),
+        let mut body = match leased.settle(&decoder, &mut raw, ex) {
+            None if self.cache.is_none() => Body::Answered(raw),
+            leased => {
+                let pace = self.pace(ex, received);
+                Body::Upstream(boxed(|| UpstreamBody::new(leased, decoder, raw, pace)))
+            }
         };
-        let mut body = boxed(|| UpstreamBody::new(connection, lease, key, decoder, raw, pace));
-        body.settle(ex);
         if let Some((entry, stored)) = stored {
-            body.discard(ex).await;
+            discard(&mut body, ex).await;
             return self.take_stored(ex, &entry, stored);
         }
         if let Some(stop) = self.elsewhere(ex) {
@@ -104,33 +97,38 @@ impl Proxy {
                 cache.intercepted(ex, head);
             }
             ex.cache.open = None;
-            body.discard(ex).await;
+            discard(&mut body, ex).await;
             ex.upstream.next_handler();
             return Err(stop);
         }
         // Who passes the upstream's own on does not want this server's in their place.
         ex.response.no_date = !self.hidden.contains(Name::Date, b"");
         ex.response.no_server = !self.hidden.contains(Name::Server, b"");
-        Ok(match (&self.cache, &self.store) {
-            (Some(cache), _) => cache.admit(ex, head, body),
+        Ok(match (body, &self.cache, &self.store) {
+            (Body::Upstream(body), Some(cache), _) => cache.admit(ex, head, body),
             // Of an answer without its body nothing can be served.
-            (None, Some(store)) if !question.is_head => store.admit(ex, Body::Upstream(body)),
-            (None, _) => Body::Upstream(body),
+            (body, None, Some(store)) if !question.is_head => store.admit(ex, body),
+            (body, ..) => body,
         })
     }
 
+    fn pace(&self, ex: &Exchange<'_>, received: u64) -> Pace {
+        let limit = self.values.limit_rate.as_ref().and_then(|rate| conf::value::size(&rate.eval(ex)));
+        Pace {
+            read_timeout: self.values.read_timeout,
+            ignore_client_abort: !self.heeds_client(ex),
+            limit: limit.filter(|rate| *rate > 0).map(|rate| RateLimit::new(rate, received)),
+            ahead: (!ex.response.unbuffered).then_some(self.ahead),
+        }
+    }
+
     /// The server has changed the protocol as the client asked for it.
-    fn switch(
-        &self,
-        ex: &mut Exchange<'_>,
-        connection: Pooled,
-        lease: Lease,
-        ahead: Vec<u8>,
-    ) -> Result<Body, Stop> {
+    fn switch(&self, ex: &mut Exchange<'_>, leased: Leased, ahead: Vec<u8>) -> Result<Body, Stop> {
         if !ex.is_main() {
             ex.log(Level::Error, format_args!("connection upgrade in subrequest"));
             return Err(Stop::Status(502));
         }
+        let Leased { connection, lease, .. } = leased;
         let (read_timeout, send_timeout) = (self.values.read_timeout, self.values.send_timeout);
         Ok(Body::Tunnel(Box::new(Tunnel::new(connection, lease, ahead, read_timeout, send_timeout))))
     }
@@ -248,5 +246,12 @@ impl Proxy {
     /// Whether a field has no effect here.
     pub(super) fn ignores(&self, name: &[u8]) -> bool {
         self.values.ignore_headers.iter().any(|ignored| ignored == name)
+    }
+}
+
+/// Reads a short rest of an answer that nobody wants, so that its connection is kept.
+async fn discard(body: &mut Body, ex: &mut Exchange<'_>) {
+    if let Body::Upstream(body) = body {
+        body.discard(ex).await;
     }
 }

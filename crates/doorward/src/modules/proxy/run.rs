@@ -3,7 +3,7 @@
 use wire::h1::Method;
 
 use super::attempt::{Failed, Question, Refused, append_chunk};
-use super::body::Lease;
+use super::body::{Lease, Leased};
 use super::pass::{Destination, Group};
 use super::request::RequestFraming;
 use super::response::Answer;
@@ -141,13 +141,13 @@ impl Proxy {
             let (head, parser) = &mut *parsed;
             let failed = match self.attempt(ex, question, peer, head, parser).await {
                 Ok((connection, key, bytes)) => {
-                    let answer = Answer { connection, lease, key, bytes };
+                    let answer = Answer { leased: Leased { connection, lease, key }, bytes };
                     match self.failing_status(ex, head.status, question, tries, began) {
                         Some(status) => {
                             let mut answer = answer;
                             // What is not there, or not allowed, says nothing about the server.
                             if !matches!(status, 403 | 404) {
-                                answer.lease.failed();
+                                answer.leased.lease.failed();
                             }
                             Failed::Status(status)
                         }
