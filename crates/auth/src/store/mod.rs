@@ -6,6 +6,7 @@
 mod link;
 mod postgres;
 mod record;
+mod redis;
 mod sqlite;
 mod tls;
 
@@ -139,12 +140,14 @@ pub trait Store: Send + Sync {
 }
 
 /// Where a store is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Address {
     /// `sqlite:PATH`
     Sqlite(PathBuf),
     /// `postgres://USER:PASSWORD@HOST/DATABASE`
     Postgres(Box<postgres::Place>),
+    /// `redis://USER:PASSWORD@HOST/NUMBER`
+    Redis(Box<redis::Place>),
 }
 
 impl Address {
@@ -162,9 +165,13 @@ impl Address {
             Some(("postgres" | "postgresql", _)) => {
                 Ok(Address::Postgres(Box::new(postgres::Place::parse(text)?)))
             }
+            Some((
+                scheme @ ("redis" | "rediss" | "redis+unix" | "valkey" | "valkeys" | "valkey+unix"),
+                _,
+            )) => Ok(Address::Redis(Box::new(redis::Place::parse(scheme, text)?))),
             // The text itself may carry a password.
             _ => Err(StoreError::Address(
-                "a store's address is sqlite:PATH or postgres://USER@HOST/DATABASE".into(),
+                "a store's address is sqlite:PATH, postgres://USER@HOST/DATABASE or redis://HOST".into(),
             )),
         }
     }
@@ -183,6 +190,7 @@ impl Address {
         match self {
             Address::Sqlite(_) => false,
             Address::Postgres(place) => place.has_password(),
+            Address::Redis(place) => place.has_password(),
         }
     }
 
@@ -192,6 +200,7 @@ impl Address {
         match self {
             Address::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open(path)?)),
             Address::Postgres(place) => Ok(Arc::new(postgres::Postgres::open(place)?)),
+            Address::Redis(place) => Ok(Arc::new(redis::Redis::open(place)?)),
         }
     }
 }

@@ -62,7 +62,7 @@ macro_rules! values {
 }
 
 /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?...`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Place {
     config: Config,
     /// Who vouches for the server, where it is not whom the machine trusts.

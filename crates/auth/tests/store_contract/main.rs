@@ -8,6 +8,7 @@
 mod contract;
 mod killed;
 mod postgres;
+mod redis;
 mod server;
 mod sqlite;
 

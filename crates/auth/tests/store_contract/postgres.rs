@@ -24,7 +24,7 @@ fn program(name: &str) -> PathBuf {
     let mut folders: Vec<PathBuf> = versions.map(|version| version.unwrap().path().join("bin")).collect();
     folders.sort();
     folders.reverse();
-    server::program(name, folders, "postgresql")
+    server::program(&[name], folders, "postgresql")
 }
 
 impl Postgres {

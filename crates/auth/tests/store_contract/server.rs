@@ -96,7 +96,7 @@ pub fn folder() -> TempDir {
 pub fn certificate(folder: &TempDir, name: &str) -> PathBuf {
     let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout server.key -out server.pem";
     let made = as_nobody(
-        Command::new(program("openssl", Vec::new(), "openssl"))
+        Command::new(program(&["openssl"], Vec::new(), "openssl"))
             .args(words.split(' '))
             .args(["-subj", &format!("/CN={name}"), "-addext", &format!("subjectAltName=DNS:{name}")])
             .args(["-addext", "basicConstraints=critical,CA:FALSE"]),
@@ -108,11 +108,14 @@ pub fn certificate(folder: &TempDir, name: &str) -> PathBuf {
     folder.path().join("server.pem")
 }
 
-/// Finds a program in `PATH` and in these folders.
-pub fn program(name: &str, also: Vec<PathBuf>, package: &str) -> PathBuf {
+/// Finds the first of these programs in `PATH` and in these folders.
+pub fn program(names: &[&str], also: Vec<PathBuf>, package: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(also);
-    let found = folders.into_iter().map(|folder| folder.join(name)).find(|file| file.exists());
-    found.unwrap_or_else(|| panic!("{name} is not installed: apt-get install {package}"))
+    let found = names
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .find(|file| file.exists());
+    found.unwrap_or_else(|| panic!("{names:?} is not installed: apt-get install {package}"))
 }

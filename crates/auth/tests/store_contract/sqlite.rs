@@ -105,7 +105,8 @@ fn addresses() {
     for (text, path) in
         [("sqlite:/a/b.db", "/a/b.db"), ("sqlite:///a/b.db", "/a/b.db"), ("sqlite:b.db", "b.db")]
     {
-        assert_eq!(Address::parse(text).unwrap(), Address::Sqlite(path.into()), "{text}");
+        let found = Address::parse(text).unwrap();
+        assert!(matches!(&found, Address::Sqlite(found) if found == Path::new(path)), "{text} {found:?}");
     }
     for text in ["", "sqlite:", "sqlite::memory:", "/a/b.db", "mysql://root:secret@host/x"] {
         let error = Address::parse(text).unwrap_err();

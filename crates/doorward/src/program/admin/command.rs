@@ -203,7 +203,7 @@ Users of an auth service. A password is asked for twice, or is the first line of
 sessions of the user, and so does disabling, which also stops the user's API keys until it is undone.
 
 Options of all:
-  --store ADDRESS : where the service keeps them: sqlite:PATH or postgres://USER@HOST/DATABASE
+  --store ADDRESS : where the service keeps them: sqlite:PATH, postgres://USER@HOST/DATABASE or redis://HOST
   -c FILE         : the configuration whose auth_store says that
   --json          : every record as an object on a line of its own
 ";
@@ -222,7 +222,7 @@ rotate makes a new key like the old one, with as long a life, and lets the old o
 (1d unless said; 0 ends it at once). TIME is as in 90d, 12h or 30m.
 
 Options of all:
-  --store ADDRESS : where the service keeps them: sqlite:PATH or postgres://USER@HOST/DATABASE
+  --store ADDRESS : where the service keeps them: sqlite:PATH, postgres://USER@HOST/DATABASE or redis://HOST
   -c FILE         : the configuration whose auth_store says that
   --json          : every record as an object on a line of its own
 ";
@@ -235,7 +235,7 @@ Usage: doorward session list [USER]
 Sessions of users who have logged in. ID is what list shows: a digest, with which nobody can log in.
 
 Options of all:
-  --store ADDRESS : where the service keeps them: sqlite:PATH or postgres://USER@HOST/DATABASE
+  --store ADDRESS : where the service keeps them: sqlite:PATH, postgres://USER@HOST/DATABASE or redis://HOST
   -c FILE         : the configuration whose auth_store says that
   --json          : every record as an object on a line of its own
 ";
