@@ -142,8 +142,10 @@ impl<'t> Signed<'t> {
     fn into_token(self) -> Result<Token, Refusal> {
         let mut payload = decode(self.payload).ok_or(Refusal::Malformed)?;
         let claims = json::object(&payload).ok_or(Refusal::Malformed)?;
-        // Strings of JSON have none: these stand between its tokens, where they say nothing.
-        payload.retain(|byte| !byte.is_ascii_control());
+        if payload.iter().any(u8::is_ascii_control) {
+            // Strings of JSON have none: these stand between its tokens, where they say nothing.
+            payload.retain(|byte| !byte.is_ascii_control());
+        }
         Ok(Token {
             expires: time(&claims, "exp")?,
             not_before: time(&claims, "nbf")?,
