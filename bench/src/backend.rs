@@ -12,7 +12,7 @@ use crate::server::{self, Process};
 pub(crate) struct Ports {
     pub(crate) service: u16,
     pub(crate) auth: u16,
-    /// A folder with the files `1k`, `64k` and `1m`.
+    /// A folder with the files `1k`, `64k`, `1m` and `keys.json`.
     pub(crate) files: String,
 }
 
@@ -29,6 +29,7 @@ impl Backend {
         for (name, size) in [("1k", 1 << 10), ("64k", 64 << 10), ("1m", 1 << 20)] {
             fs::write(folder.path().join(name), vec![b'x'; size])?;
         }
+        fs::write(folder.path().join("keys.json"), crate::tokens::keys()?)?;
         let files = folder.path().display().to_string();
         let ports = Ports { service: server::free_port()?, auth: server::free_port()?, files };
         let configuration = format!(

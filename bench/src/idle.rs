@@ -15,7 +15,7 @@ pub(crate) fn compare(contestants: &[Gateway], backend: &Backend, connections: u
     println!("\n{connections} idle connections, resident memory");
     let row = rows::ALL.iter().find(|row| row.name == "proxy").ok_or("no row proxy")?;
     for gateway in contestants {
-        let server = Server::start(gateway, row.http, &backend.ports)?;
+        let server = Server::start(gateway, row.http, row.bearer, &backend.ports)?;
         server.answers(row)?;
         let before = server.process.memory()?;
         let clients: Vec<TcpStream> =

@@ -6,9 +6,6 @@ use crate::Outcome;
 use crate::rows::Row;
 use crate::server::{Core, Server};
 
-/// Sent with every request, so that an auth service has something to look at.
-pub(crate) const AUTHORIZATION: &str = "Authorization: Bearer bench";
-
 /// What is about to be loaded.
 pub(crate) struct Load<'a> {
     row: &'a Row,
@@ -36,7 +33,7 @@ impl<'a> Load<'a> {
         let output = Core::Load
             .command(Path::new("wrk"))
             .args(["-t1", &format!("-c{}", self.row.connections), &format!("-d{seconds}s")])
-            .args(["-H", "Host: example.com", "-H", AUTHORIZATION])
+            .args(["-H", "Host: example.com", "-H", &self.server.authorization])
             .arg(format!("http://127.0.0.1:{}{}", self.server.port, self.row.path))
             .output()
             .map_err(|error| format!("wrk (package wrk): {error}"))?;

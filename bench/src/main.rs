@@ -1,7 +1,7 @@
 //! Loads Doorward and nginx side by side with the same configuration and prints CPU time per request.
 //!
 //! `cargo run --release -p bench -- [ROW ...] [--rounds N] [--seconds S]` measures the named rows (all without names),
-//! `-- --idle N` the memory of N idle connections, `-- --list` names the rows. The servers share core 0 in turns;
+//! `-- --idle N` the memory of N idle connections, `-- --token` what a token costs that is new, `-- --list` names the rows. The servers share core 0 in turns;
 //! wrk and the services behind the gateway have core 1.
 
 mod backend;
@@ -11,6 +11,7 @@ mod options;
 mod rows;
 mod server;
 mod table;
+mod tokens;
 
 use std::error::Error;
 
@@ -30,6 +31,9 @@ fn main() -> Outcome<()> {
             println!("{:14} {}", row.name, row.what);
         }
         return Ok(());
+    }
+    if options.token {
+        return tokens::measure(options.rounds);
     }
     server::allow_many_files()?;
     let contestants =
@@ -57,10 +61,10 @@ fn measure(
     backend: &Backend,
     options: &Options,
 ) -> Outcome<[Vec<Sample>; 2]> {
-    let first = Server::start(&contestants[0], row.http, &backend.ports)?;
+    let first = Server::start(&contestants[0], row.http, row.bearer, &backend.ports)?;
     let second = match row.without {
-        None => Server::start(&contestants[1], row.http, &backend.ports)?,
-        Some(http) => Server::start(&contestants[0], http, &backend.ports)?,
+        None => Server::start(&contestants[1], row.http, row.bearer, &backend.ports)?,
+        Some(http) => Server::start(&contestants[0], http, row.bearer, &backend.ports)?,
     };
     let servers = [first, second];
     for server in &servers {

@@ -7,8 +7,7 @@ use std::process::{Command, Stdio};
 use crate::Outcome;
 use crate::rows::{self, Row};
 
-const USAGE: &str =
-    "bench [ROW ...] [--rounds N] [--seconds S] [--idle N] [--list] [--doorward PATH] [--nginx PATH]";
+const USAGE: &str = "bench [ROW ...] [--rounds N] [--seconds S] [--idle N] [--token] [--list] [--doorward PATH] [--nginx PATH]";
 
 /// What was asked for.
 pub(crate) struct Options {
@@ -19,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) seconds: u32,
     /// Measure the memory of this many idle connections and nothing else.
     pub(crate) idle: Option<usize>,
+    /// Measure what a new token costs and nothing else.
+    pub(crate) token: bool,
     /// Name the rows and end.
     pub(crate) list: bool,
     doorward: Option<PathBuf>,
@@ -32,6 +33,7 @@ impl Options {
             rounds: 5,
             seconds: 3,
             idle: None,
+            token: false,
             list: false,
             doorward: env::var_os("DOORWARD_BINARY").map(PathBuf::from),
             nginx: env::var_os("DOORWARD_ORACLE").map(PathBuf::from),
@@ -45,6 +47,7 @@ impl Options {
                 "--idle" => options.idle = Some(value()?.parse()?),
                 "--doorward" => options.doorward = Some(value()?.into()),
                 "--nginx" => options.nginx = Some(value()?.into()),
+                "--token" => options.token = true,
                 "--list" => options.list = true,
                 flag if flag.starts_with('-') => return Err(format!("unknown {flag}\n{USAGE}").into()),
                 row => options.names.push(row.to_owned()),

@@ -1,7 +1,8 @@
 //! What is measured: one row each, with the configuration that both servers get.
 
 use crate::backend::Ports;
-use crate::server::Gateway;
+use crate::server::{Gateway, Kind};
+use crate::tokens::Bearer;
 
 /// One thing to measure.
 pub(crate) struct Row {
@@ -15,6 +16,8 @@ pub(crate) struct Row {
     pub(crate) status: u16,
     /// Kept connections that ask at the same time.
     pub(crate) connections: usize,
+    /// What the requests show.
+    pub(crate) bearer: Bearer,
     /// The content of `http`, given who will read it.
     pub(crate) http: fn(&Setting<'_>) -> String,
     /// That of the Doorward that takes nginx's place, where something costs what nginx does not have.
@@ -38,6 +41,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/",
         status: 200,
         connections: 64,
+        bearer: Bearer::Word,
         http: direct,
         without: None,
     },
@@ -47,6 +51,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/1k",
         status: 200,
         connections: 64,
+        bearer: Bearer::Word,
         http: files,
         without: None,
     },
@@ -56,6 +61,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/",
         status: 200,
         connections: 64,
+        bearer: Bearer::Word,
         http: proxy,
         without: None,
     },
@@ -65,6 +71,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/",
         status: 200,
         connections: 64,
+        bearer: Bearer::Word,
         http: auth,
         without: None,
     },
@@ -74,6 +81,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/",
         status: 401,
         connections: 64,
+        bearer: Bearer::Word,
         http: refused,
         without: None,
     },
@@ -83,6 +91,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/",
         status: 401,
         connections: 64,
+        bearer: Bearer::Word,
         http: refused_body,
         without: None,
     },
@@ -92,6 +101,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/",
         status: 200,
         connections: 64,
+        bearer: Bearer::Word,
         http: cached,
         without: None,
     },
@@ -101,6 +111,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/",
         status: 200,
         connections: 64,
+        bearer: Bearer::Word,
         http: cached_best,
         without: None,
     },
@@ -110,6 +121,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/64k",
         status: 200,
         connections: 64,
+        bearer: Bearer::Word,
         http: proxy,
         without: None,
     },
@@ -119,6 +131,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/1m",
         status: 200,
         connections: 64,
+        bearer: Bearer::Word,
         http: proxy,
         without: None,
     },
@@ -128,6 +141,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/",
         status: 200,
         connections: 1000,
+        bearer: Bearer::Word,
         http: proxy,
         without: None,
     },
@@ -137,6 +151,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/api/service-a",
         status: 200,
         connections: 64,
+        bearer: Bearer::Word,
         http: guide,
         without: None,
     },
@@ -146,6 +161,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/",
         status: 200,
         connections: 64,
+        bearer: Bearer::Word,
         http: |at| METRICS.to_owned() + &proxy(at),
         without: Some(proxy),
     },
@@ -155,6 +171,7 @@ pub(crate) static ALL: &[Row] = &[
         path: "/",
         status: 200,
         connections: 64,
+        bearer: Bearer::Word,
         http: |at| METRICS.to_owned() + &auth(at),
         without: Some(auth),
     },
@@ -164,8 +181,49 @@ pub(crate) static ALL: &[Row] = &[
         path: "/",
         status: 200,
         connections: 64,
+        bearer: Bearer::Word,
         http: decided,
         without: Some(proxy),
+    },
+    Row {
+        name: "jwt-hs256",
+        what: "auth_jwt with an HS256 token again and again, beside proxy",
+        path: "/",
+        status: 200,
+        connections: 64,
+        bearer: Bearer::Hs256,
+        http: token,
+        without: Some(proxy),
+    },
+    Row {
+        name: "jwt-rs256",
+        what: "auth_jwt with an RS256 token again and again, beside proxy",
+        path: "/",
+        status: 200,
+        connections: 64,
+        bearer: Bearer::Rs256,
+        http: token,
+        without: Some(proxy),
+    },
+    Row {
+        name: "jwt-es256",
+        what: "auth_jwt with an ES256 token again and again, beside proxy",
+        path: "/",
+        status: 200,
+        connections: 64,
+        bearer: Bearer::Es256,
+        http: token,
+        without: Some(proxy),
+    },
+    Row {
+        name: "jwt-asked",
+        what: "auth_jwt with an ES256 token, beside nginx that asks a service",
+        path: "/",
+        status: 200,
+        connections: 64,
+        bearer: Bearer::Es256,
+        http: |at| if at.gateway.kind == Kind::Nginx { auth(at) } else { token(at) },
+        without: None,
     },
 ];
 
@@ -175,6 +233,14 @@ const METRICS: &str = "server { listen unix:metrics.sock; location / { prometheu
 fn decided(at: &Setting<'_>) -> String {
     asking(at, "allow", "")
         .replace("auth_request /auth;", "auth_request /auth; auth_request_cache zone=decisions:1m ttl=10m;")
+}
+
+fn token(at: &Setting<'_>) -> String {
+    let jwt = format!(
+        "location / {{ auth_jwt bench; auth_jwt_key_file {}/keys.json; proxy_set_header X-User $jwt_claim_sub;",
+        at.backend.files
+    );
+    proxy(at).replace("location / {", &jwt)
 }
 
 /// To an upstream over kept connections, spelled out for versions of nginx where that is not the default.

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::Outcome;
 use crate::backend::Ports;
 use crate::rows::{Row, Setting};
+use crate::tokens::Bearer;
 
 /// The part of a configuration before `http`: one process with one worker, in the foreground.
 pub(crate) const MAIN: &str = "daemon off;
@@ -189,6 +190,8 @@ pub(crate) struct Cpu {
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) port: u16,
+    /// The field that its requests bring.
+    pub(crate) authorization: String,
     name: &'static str,
     _folder: TempDir,
 }
@@ -197,6 +200,7 @@ impl Server {
     pub(crate) fn start(
         gateway: &Gateway,
         http: fn(&Setting<'_>) -> String,
+        bearer: Bearer,
         backend: &Ports,
     ) -> Outcome<Self> {
         let folder = TempDir::new()?;
@@ -206,7 +210,7 @@ impl Server {
         let kept = "keepalive_requests 1000000000; keepalive_timeout 1h;";
         let configuration = format!("{MAIN}\nhttp {{\n{kept}\n{http}\n}}");
         let process = Process::start(&gateway.binary, folder.path(), &configuration, Core::Server, port)?;
-        Ok(Self { process, port, name: gateway.kind.name(), _folder: folder })
+        Ok(Self { process, port, authorization: bearer.field()?, name: gateway.kind.name(), _folder: folder })
     }
 
     /// Fails when the server does not give the row's status: fast wrong answers are worth nothing.
@@ -215,8 +219,7 @@ impl Server {
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: example.com\r\n{}\r\nConnection: close\r\n\r\n",
-            row.path,
-            crate::load::AUTHORIZATION
+            row.path, self.authorization
         );
         stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
