@@ -9,6 +9,7 @@ mod identity;
 mod order;
 mod refusals;
 pub mod site;
+mod tokens;
 mod unchecked;
 mod values;
 
@@ -20,8 +21,15 @@ use values::Definitions;
 use crate::modules;
 
 /// The checks, in the order of the page that lists them.
-const CHECKS: &[fn(&Site<'_>, &Definitions, &mut Found)] =
-    &[order::check, asked::check, identity::check, cached::check, refusals::check, unchecked::check];
+const CHECKS: &[fn(&Site<'_>, &Definitions, &mut Found)] = &[
+    order::check,
+    asked::check,
+    identity::check,
+    cached::check,
+    refusals::check,
+    unchecked::check,
+    tokens::check,
+];
 
 /// All warnings about a configuration, in the order of its lines.
 pub fn find(tree: &Tree) -> Vec<Diagnostic> {
