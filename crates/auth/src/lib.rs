@@ -1,8 +1,11 @@
-//! Who is asking: passwords, API keys, sessions, signed links and tokens, what they are compared with, and where that is kept.
-//! It knows neither nginx.conf nor sockets.
+//! Who is asking: passwords, API keys, sessions, tokens, what they are compared with, and where that is kept. It knows neither
+//! nginx.conf nor sockets.
 
 pub mod api_key;
+pub mod check;
 mod des_crypt;
+pub mod directory;
+pub mod identity;
 pub mod jwt;
 pub mod link;
 mod md5_crypt;
