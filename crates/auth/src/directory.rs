@@ -210,6 +210,11 @@ impl Directory {
         self.read(|known| &mut known.sessions, digest, read).await
     }
 
+    /// Whether what is in memory is believed: the store said lately what has changed.
+    pub fn is_up_to_date(&self) -> bool {
+        self.age() <= BELIEVED
+    }
+
     /// Notes that a key was used; the store is told later.
     pub fn key_was_used(&self, known: &KnownKey, now: Time) {
         if known.last.swap(now.0, Relaxed) != now.0 {

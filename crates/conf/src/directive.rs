@@ -31,10 +31,12 @@ impl Contexts {
     pub const LIMIT_EXCEPT: Self = Self(1 << 7);
     /// `upstream { }`
     pub const UPSTREAM: Self = Self(1 << 8);
+    /// `auth_service NAME { }`
+    pub const AUTH_SERVICE: Self = Self(1 << 9);
     /// Everywhere.
-    pub const ANY: Self = Self((1 << 9) - 1);
+    pub const ANY: Self = Self((1 << 10) - 1);
 
-    const NAMES: [&str; 9] = [
+    const NAMES: [&str; 10] = [
         "main",
         "events",
         "http",
@@ -44,6 +46,7 @@ impl Contexts {
         "if in location",
         "limit_except",
         "upstream",
+        "auth_service",
     ];
 
     /// Both together.

@@ -55,6 +55,8 @@ pub struct Compiler {
     pub otel: modules::otel::Export,
     /// Caches by `proxy_cache_path`.
     pub caches: Vec<cache::CachePath>,
+    /// Auth services that are built in.
+    pub auth_services: Vec<Arc<modules::auth_service::Service>>,
     /// Zones of auth decisions, by name.
     pub decisions: HashMap<String, Arc<auth_request::Store>>,
     /// Keys and tokens of `auth_jwt`.
@@ -157,6 +159,7 @@ impl Compiler {
             folders: Vec::new(),
             otel: Default::default(),
             caches: Vec::new(),
+            auth_services: Vec::new(),
             decisions: HashMap::new(),
             jwt: Default::default(),
             background_updates: false,
@@ -223,6 +226,10 @@ impl Compiler {
         let upstreams = self.upstreams.finish(metrics, http.get_mut(), &self.zones, &mut self.warnings)?;
         self.readings.extend(upstreams.iter().flat_map(upstream_readings));
         self.readings.extend(self.caches.iter().flat_map(cache::CachePath::readings));
+        if self.measures {
+            self.readings
+                .extend(self.auth_services.iter().map(|service| service.measure(&self.zones.metrics)));
+        }
         let variables = self.variables.finish()?;
         let config = Config {
             main: process,
@@ -233,6 +240,7 @@ impl Compiler {
             upstreams,
             folders: self.folders,
             resolvers: self.resolvers,
+            auth_services: self.auth_services,
             otel: self.otel,
             readings: self.readings,
             bans: self.bans,

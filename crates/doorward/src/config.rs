@@ -34,6 +34,8 @@ pub struct Config {
     pub folders: Vec<PathBuf>,
     /// DNS servers, as `resolver` directives name them.
     pub resolvers: Vec<net::names::Servers>,
+    /// Auth services that are built in.
+    pub auth_services: Vec<Arc<crate::modules::auth_service::Service>>,
     /// Where spans are sent, and what all of them say.
     pub otel: crate::modules::otel::Export,
     /// Caches, with the bounds of each.

@@ -128,6 +128,14 @@ impl Fields {
         self.rows.push(Row { field: Field { name, value, id }, upstream: false, visible: true, own });
     }
 
+    /// Adds a field as an upstream's: of what answers in place of one.
+    pub fn add_said(&mut self, name: &[u8], value: &[u8]) {
+        self.add_bytes(name, value);
+        if let Some(row) = self.rows.last_mut() {
+            row.upstream = true;
+        }
+    }
+
     /// Replaces every visible field of that name by one.
     pub fn set(&mut self, name: &str, value: &[u8]) {
         self.hide(Name::of(name.as_bytes()), name.as_bytes());

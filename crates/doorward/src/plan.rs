@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::field_names::AlikeNames;
 use crate::locate::Locations;
 use crate::modules::{
-    access, access_log, addition, auth_basic, auth_jwt, auth_request, auth_require, core, fastcgi, headers,
-    limits, otel, proxy, realip, referer, rewrite, secure_link, static_files, try_files, tunnel, userid,
+    access, access_log, addition, auth_basic, auth_jwt, auth_request, auth_require, auth_service, core,
+    fastcgi, headers, limits, otel, proxy, realip, referer, rewrite, secure_link, static_files, try_files,
+    tunnel, userid,
 };
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
@@ -88,6 +89,18 @@ impl Plan {
             locations: Locations::default(),
         }
     }
+
+    /// Hides more fields of the client from its upstreams.
+    pub fn hide_from_client(&mut self, names: Arc<AlikeNames>) {
+        self.copied = Some(match self.copied.take() {
+            None => names,
+            Some(known) => {
+                let mut all = AlikeNames::clone(&known);
+                names.iter().for_each(|name| all.insert(name));
+                Arc::new(all)
+            }
+        });
+    }
 }
 
 /// One handler of the preaccess phase.
@@ -106,6 +119,8 @@ pub enum Access {
     Basic(Box<auth_basic::Basic>),
     /// `auth_jwt`.
     Jwt(Arc<auth_jwt::Jwt>),
+    /// `auth`.
+    Service(auth_service::InPlace),
     /// `auth_request`.
     Request(auth_request::AuthRequest),
     /// `auth_require`.
@@ -117,7 +132,11 @@ impl Access {
     pub fn checks_credentials(&self) -> bool {
         match self {
             Access::Address(_) => false,
-            Access::Basic(_) | Access::Jwt(_) | Access::Request(_) | Access::Require(_) => true,
+            Access::Basic(_)
+            | Access::Jwt(_)
+            | Access::Service(_)
+            | Access::Request(_)
+            | Access::Require(_) => true,
         }
     }
 }
@@ -136,6 +155,8 @@ pub enum Content {
     EmptyGif,
     /// `stub_status`.
     StubStatus,
+    /// `auth_service`.
+    AuthService(auth_service::Endpoint),
     /// `auth_cache_purge`.
     AuthCachePurge(auth_request::Purge),
     /// `prometheus`.

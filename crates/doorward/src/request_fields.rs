@@ -4,10 +4,21 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use auth::identity::Identity;
 use wire::Name;
 
 use crate::exchange::{Exchange, Visit};
 use crate::field_names::AlikeNames;
+
+/// The fields that say who a client is, where an `auth_service` knows it.
+pub const IDENTITY: [&str; 5] = ["X-User-ID", "X-User-Name", "X-User-Email", "X-User-Scope", "X-User-Groups"];
+
+/// Names and values of those fields, without the empty ones.
+pub fn of_identity(identity: &Identity) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let Identity { id, name, email, scopes, groups } = identity;
+    let all = IDENTITY.iter().zip([id, name, email, scopes, groups]);
+    all.filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+}
 
 /// What an auth service said of the client in fields that are copied.
 #[derive(Debug, Default)]
@@ -24,6 +35,7 @@ pub struct RequestFields<'e> {
     /// Fields of the client that are not looked at.
     hidden: Option<&'e AlikeNames>,
     copied: Option<Rc<Copied>>,
+    identity: Option<Arc<Identity>>,
 }
 
 impl<'e> RequestFields<'e> {
@@ -31,10 +43,11 @@ impl<'e> RequestFields<'e> {
     pub fn of(ex: &'e Exchange<'_>) -> RequestFields<'e> {
         let visit = ex.visit;
         if ex.is_question {
-            return RequestFields { visit, hidden: None, copied: None };
+            return RequestFields { visit, hidden: None, copied: None, identity: None };
         }
-        let copied = visit.auth.borrow().copied.clone();
-        RequestFields { visit, hidden: ex.plan.copied.as_deref(), copied }
+        let outcome = visit.auth.borrow();
+        let (copied, identity) = (outcome.copied.clone(), outcome.identity.clone());
+        RequestFields { visit, hidden: ex.plan.copied.as_deref(), copied, identity }
     }
 
     /// What came from the client: known name, name, value.
@@ -46,7 +59,9 @@ impl<'e> RequestFields<'e> {
 
     /// What an auth service said: name, value.
     pub fn copied(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.copied.iter().flat_map(|copied| copied.fields.iter().map(|(name, value)| (&**name, &**value)))
+        let copied = self.copied.iter().flat_map(|copied| copied.fields.iter());
+        let identity = self.identity.iter().flat_map(|identity| of_identity(identity));
+        copied.map(|(name, value)| (&**name, &**value)).chain(identity)
     }
 
     fn hides(&self, name: &[u8]) -> bool {

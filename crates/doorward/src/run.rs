@@ -263,6 +263,7 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
             Access::Address(rules) => rules.check(ex),
             Access::Basic(basic) => basic.check(ex).await,
             Access::Jwt(jwt) => jwt.check(ex).await,
+            Access::Service(service) => service.check(ex).await,
             Access::Request(request) => request.check(ex).await,
             Access::Require(requirements) => requirements.check(ex),
         };
@@ -274,6 +275,7 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
                     ex.response.fields.hide_known(challenge);
                 }
                 auth_outcome::set_page(ex, None);
+                ex.visit.auth.borrow_mut().login = None;
                 return check(limit, ex);
             }
             Ok(_) => {}
@@ -312,6 +314,14 @@ async fn refusal(ex: &mut Exchange<'_>, limit: Option<&AuthLimit>, status: u16) 
     {
         return stop;
     }
+    if status == 401
+        && let Some(login) = ex.visit.auth.borrow_mut().login.take()
+    {
+        ex.response.fields.hide_known(wire::Name::WwwAuthenticate);
+        ex.response.fields.add("Cache-Control", b"no-store");
+        ex.response.fields.add_bytes(b"Location", &login);
+        return Stop::Status(302);
+    }
     let delay = ex.plan.core.auth_delay;
     if matches!(status, 401 | 407) && delay > 0 {
         ex.log(Level::Info, format_args!("delaying unauthorized request"));
@@ -331,6 +341,7 @@ async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
         Content::Tunnel(tunnel) => Box::pin(tunnel.run(ex)).await,
         Content::EmptyGif => empty_gif::run(ex),
         Content::StubStatus => stub_status::run(ex),
+        Content::AuthService(endpoint) => endpoint.run(ex).await,
         Content::AuthCachePurge(purge) => purge.run(ex),
         Content::Prometheus => prometheus::run(ex),
         Content::Status => status::run(ex),

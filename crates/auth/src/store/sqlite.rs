@@ -142,7 +142,10 @@ fn create(path: &Path) -> Result<(), StoreError> {
     let unusable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
     let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            // SQLite would not say why it cannot open it.
+            return OpenOptions::new().read(true).write(true).open(path).map(drop).map_err(unusable);
+        }
         Err(error) => return Err(unusable(error)),
     };
     // Root administers what the gateway's user reads: the file belongs to whom its folder belongs to.

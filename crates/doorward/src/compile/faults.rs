@@ -21,6 +21,7 @@ pub fn look(tree: &mut Tree, paths: Paths) -> Vec<Diagnostic> {
         Contexts::SERVER => &["server", "http"],
         Contexts::LOCATION => &["location", "server", "http"],
         Contexts::UPSTREAM => &["upstream", "http"],
+        Contexts::AUTH_SERVICE => &["auth_service", "http"],
         _ => &[],
     };
     for name in around {
@@ -42,7 +43,14 @@ pub fn look(tree: &mut Tree, paths: Paths) -> Vec<Diagnostic> {
 
 /// Which block the directives make most sense in: the outermost where most of them may stand.
 fn part_of(nodes: &[Node]) -> Contexts {
-    let places = [Contexts::MAIN, Contexts::HTTP, Contexts::SERVER, Contexts::LOCATION, Contexts::UPSTREAM];
+    let places = [
+        Contexts::MAIN,
+        Contexts::HTTP,
+        Contexts::SERVER,
+        Contexts::LOCATION,
+        Contexts::UPSTREAM,
+        Contexts::AUTH_SERVICE,
+    ];
     let fits = |place: &Contexts| {
         let may_stand = |node: &&Node| {
             let rows = DIRECTIVES.named(std::str::from_utf8(&node.name.text).unwrap_or_default());
@@ -59,7 +67,7 @@ fn block(name: &str, nodes: Vec<Node>) -> Node {
     let word = |text: &str| Word { text: text.into(), span: Default::default(), quoted: false };
     let args = match name {
         "location" => vec![word("/")],
-        "upstream" => vec![word("part")],
+        "upstream" | "auth_service" => vec![word("part")],
         _ => Vec::new(),
     };
     Node { name: word(name), args, block: Some(nodes), span: Default::default(), end: Default::default() }

@@ -139,7 +139,9 @@ mod tests {
     fn rows_stand_where_nginx_has_them_with_as_many_arguments() {
         let facts = facts();
         let mut wrong = Vec::new();
-        for row in every_row() {
+        // What stands in a block of Doorward's own is Doorward's own.
+        let own = |row: &&Row| row.contexts == Contexts::AUTH_SERVICE;
+        for row in every_row().filter(|row| !own(row)) {
             let mut same_name = facts.iter().filter(|fact| fact.name == row.name).peekable();
             let place = sorted(&row.contexts.to_string(), ", ");
             let agrees = |fact: &Fact| {

@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use auth::identity::Identity;
+
 use super::{auth_jwt, auth_request};
 use crate::deliver::itoa;
 use crate::exchange::Exchange;
@@ -55,6 +57,12 @@ pub struct Outcome {
     pub user: Vec<u8>,
     /// What came of its token (`auth_jwt`).
     pub jwt: Option<auth_jwt::Seen>,
+    /// Who it is, where an `auth_service` knows it.
+    pub identity: Option<Arc<Identity>>,
+    /// By which of the service's methods (`$auth_method`).
+    pub method: Option<&'static str>,
+    /// Where a browser is sent to log in, should it be refused with 401.
+    pub login: Option<Vec<u8>>,
     /// What the auth service said of the client for those behind the gateway (`auth_request_copy_headers`).
     pub copied: Option<Rc<Copied>>,
     /// What the client gets in place of an error page.
@@ -103,6 +111,12 @@ reasons! {
     AmbiguousPath = "ambiguous_path",
     /// Authentication failed too often before (`auth_limit`).
     Limited = "limited",
+    /// Its session is over, or was ended.
+    SessionOver = "session_over",
+    /// What an auth service is asked about is missing or unclear.
+    UnclearQuestion = "unclear_question",
+    /// Nobody can tell: the store of users, keys and sessions does not answer.
+    StoreUnavailable = "store_unavailable",
     /// The auth service answered 401.
     Refused = "refused",
     /// The auth service answered 403.

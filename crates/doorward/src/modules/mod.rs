@@ -9,6 +9,7 @@ pub mod auth_jwt;
 pub mod auth_outcome;
 pub mod auth_request;
 pub mod auth_require;
+pub mod auth_service;
 pub mod autoindex;
 pub mod cache;
 pub mod core;
@@ -72,6 +73,8 @@ pub static MODULES: &[&Module] = &[
     &access::MODULE,
     &auth_basic::MODULE,
     &auth_jwt::MODULE,
+    &auth_service::MODULE,
+    &auth_service::IN_BLOCK,
     &auth_outcome::MODULE,
     &auth_request::MODULE,
     &auth_request::EXTENSIONS,

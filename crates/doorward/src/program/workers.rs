@@ -20,6 +20,7 @@ use super::serving::Event;
 use super::sockets::Sockets;
 use crate::config::Config;
 use crate::log::{Level, system_error};
+use crate::modules::auth_service;
 use crate::modules::cache;
 use crate::modules::otel::Sending;
 use crate::modules::upstream;
@@ -205,6 +206,7 @@ async fn obey(worker: &Rc<Worker>, mut inbox: UnboundedReceiver<Order>) {
                     shutdown_timeout: config.main.worker_shutdown_timeout,
                 };
                 upstream::keep_resolving(&config, &tenure);
+                auth_service::keep(&config);
                 let (spans, sending_spans) = Sending::start(&config).unzip();
                 sending.retain(|task| !task.is_over());
                 sending.extend(sending_spans);

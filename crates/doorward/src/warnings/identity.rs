@@ -8,6 +8,7 @@ use conf::Node;
 use super::site::Site;
 use super::values::{Definitions, variables};
 use super::{Found, is_done};
+use crate::request_fields::IDENTITY;
 
 pub fn check(site: &Site<'_>, definitions: &Definitions, found: &mut Found) {
     let told = told_by_auth(site, definitions);
@@ -64,9 +65,19 @@ fn told_by_auth<'t>(
                 fields.entry(lower(&word.text)).or_insert(line);
             }
         }
+        if let Some(line) = asks_in_place(site, location) {
+            for name in IDENTITY {
+                fields.entry(name.to_ascii_lowercase()).or_insert(line);
+            }
+        }
     }
     told.retain(|_, fields| !fields.is_empty());
     told
+}
+
+/// The `auth` line in force, where it is on.
+fn asks_in_place<'t>(site: &Site<'t>, location: usize) -> Option<&'t Node> {
+    site.in_force(location, &["auth"]).into_iter().find(|line| line.bytes(0) != b"off")
 }
 
 /// Whether a field reaches the upstream as the client sent it.
@@ -77,6 +88,9 @@ fn passes(site: &Site<'_>, location: usize, field: &str) -> bool {
             .flat_map(|node| &node.args)
             .any(|word| lower(&word.text) == field)
     });
+    let removed = removed
+        || (asks_in_place(site, location).is_some()
+            && IDENTITY.iter().any(|name| name.eq_ignore_ascii_case(field)));
     let lines = site.in_force(location, &["proxy_set_header"]);
     match lines.iter().find(|line| lower(line.bytes(0)) == field) {
         _ if removed => false,
@@ -92,7 +106,9 @@ fn lower(text: &[u8]) -> String {
 /// The field as the configuration writes it.
 fn set_name(line: &Node, field: &str) -> String {
     let written = line.args.iter().find(|word| lower(&word.text) == field);
-    written.map_or_else(|| field.to_owned(), |word| word.lossy().into_owned())
+    let known =
+        || IDENTITY.iter().find(|name| name.eq_ignore_ascii_case(field)).map(|name| (*name).to_owned());
+    written.map(|word| word.lossy().into_owned()).or_else(known).unwrap_or_else(|| field.to_owned())
 }
 
 #[cfg(test)]
@@ -134,6 +150,24 @@ mod tests {
         assert_eq!(of_field.len(), 1, "{of_field:?}");
         assert!(of_field[0].starts_with("3: \"X-User\" passes from the client"), "{of_field:?}");
         assert_eq!(told("off"), [""; 0]);
+    }
+
+    #[test]
+    fn who_is_known_in_place_is_told_by_fields_that_others_must_not_send() {
+        let told = |other: &str| {
+            told_of_server(&format!("location /a {{ auth main; proxy_pass http://app; }}\n{other}"))
+        };
+        let passed = told("location /b { proxy_pass http://app; }");
+        assert_eq!(passed.len(), 5, "{passed:?}");
+        assert!(passed[0].starts_with("2: \"X-User-Email\" passes from the client"), "{passed:?}");
+        for other in [
+            "location /b { auth main; proxy_pass http://app; }",
+            "location /b { proxy_pass http://other; }",
+            "auth_identity_headers X-User-ID X-User-Name X-User-Email X-User-Scope X-User-Groups;\n\
+             location /b { proxy_pass http://app; }",
+        ] {
+            assert_eq!(told(other), [""; 0], "{other}");
+        }
     }
 
     #[test]

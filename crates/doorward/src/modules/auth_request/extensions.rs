@@ -119,7 +119,9 @@ pub static EXTENSIONS: Module = Module {
     variables: &[],
     plan: |_, scope, plan| {
         let names = scope.get_mut::<ExtensionSettings>().settle().copy_headers;
-        plan.copied = (!names.is_empty()).then_some(names);
+        if !names.is_empty() {
+            plan.hide_from_client(names);
+        }
         Ok(())
     },
 };

@@ -238,6 +238,12 @@ fn access(ex: &mut Exchange<'_>, plan: &Plan, block: Option<conf::Span>, page: &
                     }
                 }
             }
+            Access::Service(_) => {
+                page.in_force(&number, block, &["auth"]);
+                page.more(
+                    "asks the service for the credentials that it takes: otherwise 401, or 403 by a rule",
+                );
+            }
             Access::Request(request) => {
                 let lines = page.directives(block, &["auth_request"]);
                 for (at, question) in request.questions().iter().enumerate() {
@@ -286,6 +292,7 @@ fn content(ex: &Exchange<'_>, plan: &Plan, block: Option<conf::Span>, page: &mut
         Content::Files(_) => "",
         Content::EmptyGif => "empty_gif",
         Content::StubStatus => "stub_status",
+        Content::AuthService(_) => "auth_service",
         Content::AuthCachePurge(_) => "auth_cache_purge",
         Content::Prometheus => "prometheus",
         Content::Status => "status",

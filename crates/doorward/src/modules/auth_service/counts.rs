@@ -1,0 +1,107 @@
+//! What is counted of a service.
+
+use std::sync::Arc;
+
+use super::service::Service;
+use crate::metrics::{Counter, Family, Metrics, Reading};
+
+static ANSWERS: Family = Family {
+    name: "doorward_auth_service_answers_total",
+    help: "Decisions of an auth_service by method (none without credentials) and answer.",
+};
+static UP: Family = Family {
+    name: "doorward_auth_store_up",
+    help: "Whether the store of an auth_service said within a second what has changed: 1 yes, 0 no.",
+};
+
+/// How somebody shows who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Not at all.
+    None,
+    /// By an API key.
+    ApiKey,
+    /// By a session.
+    Session,
+    /// By user and password in each request.
+    Basic,
+}
+
+/// What was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It may pass.
+    Allowed,
+    /// 401
+    Refused,
+    /// 403
+    Forbidden,
+    /// 503
+    Unavailable,
+}
+
+const METHODS: [Method; 4] = [Method::None, Method::ApiKey, Method::Session, Method::Basic];
+const ANSWERS_OF_ALL: [Answer; 4] =
+    [Answer::Allowed, Answer::Refused, Answer::Forbidden, Answer::Unavailable];
+
+impl Method {
+    /// The word for it (`$auth_method`).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::None => "none",
+            Method::ApiKey => "api_key",
+            Method::Session => "session",
+            Method::Basic => "basic",
+        }
+    }
+}
+
+impl Answer {
+    fn as_str(self) -> &'static str {
+        match self {
+            Answer::Allowed => "allowed",
+            Answer::Refused => "refused",
+            Answer::Forbidden => "forbidden",
+            Answer::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// The counters of a service, by method and answer.
+pub struct Counts([[Arc<Counter>; 4]; 4]);
+
+impl Counts {
+    /// Those of a service.
+    pub fn new(metrics: &Metrics, service: &str) -> Counts {
+        let counter = |method: Method, answer: Answer| {
+            let labels = vec![
+                ("service", service.to_owned()),
+                ("method", method.as_str().to_owned()),
+                ("answer", answer.as_str().to_owned()),
+            ];
+            metrics.counter(&ANSWERS, labels)
+        };
+        Counts(METHODS.map(|method| ANSWERS_OF_ALL.map(|answer| counter(method, answer))))
+    }
+
+    /// Counts an answer.
+    pub fn add(&self, method: Method, answer: Answer) {
+        self.0[method as usize][answer as usize].add_one();
+    }
+}
+
+impl Service {
+    /// Counts from now on, and what there is to read.
+    pub fn measure(self: &Arc<Self>, metrics: &Metrics) -> Reading {
+        self.counts.get_or_init(|| Counts::new(metrics, &self.name));
+        let directory = self.directory.clone();
+        let labels = vec![("service", self.name.clone())];
+        Reading::gauge(&UP, labels, move || f64::from(u8::from(directory.is_up_to_date())))
+    }
+
+    pub(super) fn count(&self, method: Method, answer: Answer) {
+        if let Some(counts) = self.counts.get() {
+            counts.add(method, answer);
+        }
+    }
+}

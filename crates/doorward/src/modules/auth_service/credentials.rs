@@ -1,0 +1,90 @@
+//! What a client shows of itself, as far as a service takes it.
+
+use wire::Name;
+
+use super::counts::Method;
+use super::service::Service;
+use crate::exchange::Exchange;
+use crate::modules::core::basic_credentials;
+
+/// What was sent.
+pub enum Credentials<'e> {
+    /// Nothing that the service takes.
+    None,
+    /// Something that occurs more often than it may, and so can be read in more than one way.
+    Ambiguous,
+    /// An API key.
+    ApiKey(&'e [u8]),
+    /// User and password.
+    Password(Vec<u8>, Vec<u8>),
+    /// A session.
+    Session(&'e [u8]),
+}
+
+impl<'e> Credentials<'e> {
+    /// The method that they are for.
+    pub fn method(&self) -> Method {
+        match self {
+            Credentials::None => Method::None,
+            Credentials::Ambiguous | Credentials::ApiKey(_) => Method::ApiKey,
+            Credentials::Password(..) => Method::Basic,
+            Credentials::Session(_) => Method::Session,
+        }
+    }
+
+    /// Finds the credentials that count: an API key in its field, then `Authorization`, then a session. What a client says
+    /// explicitly goes before what a browser sends of its own accord, also when it is wrong.
+    pub fn find(service: &Service, ex: &Exchange<'e>) -> Credentials<'e> {
+        let visit = ex.visit;
+        let fields = || visit.head.fields.iter();
+        if let Some(name) = &service.api_key {
+            let same = |f: &&wire::Field| f.name.of(visit.bytes).eq_ignore_ascii_case(name);
+            let mut keys = fields().filter(same).map(|field| field.value.of(visit.bytes));
+            match (keys.next(), keys.next()) {
+                (Some(key), None) => return Credentials::ApiKey(key),
+                (Some(_), Some(_)) => return Credentials::Ambiguous,
+                (None, _) => {}
+            }
+        }
+        if service.api_key.is_some() || service.passwords.is_some() {
+            let mut values =
+                fields().filter(|f| f.id == Name::Authorization).map(|f| f.value.of(visit.bytes));
+            match (values.next(), values.next()) {
+                (Some(_), Some(_)) => return Credentials::Ambiguous,
+                (Some(value), None) => {
+                    if service.api_key.is_some()
+                        && let Some(token) = bearer(value)
+                    {
+                        return Credentials::ApiKey(token);
+                    }
+                    if service.passwords.is_some()
+                        && let Some((user, password)) = basic_credentials(ex)
+                    {
+                        return Credentials::Password(user, password);
+                    }
+                }
+                (None, _) => {}
+            }
+        }
+        match &service.session {
+            Some(session) => {
+                cookie(ex, session.cookie.as_bytes()).map_or(Credentials::None, Credentials::Session)
+            }
+            None => Credentials::None,
+        }
+    }
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// The value of a cookie (RFC 6265, section 4.2).
+pub fn cookie<'e>(ex: &Exchange<'e>, name: &[u8]) -> Option<&'e [u8]> {
+    let visit = ex.visit;
+    let fields = visit.head.fields.iter().filter(|field| field.id == Name::Cookie);
+    let pairs = fields.flat_map(|field| field.value.of(visit.bytes).split(|byte| *byte == b';'));
+    pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
+}

@@ -1,0 +1,124 @@
+//! `auth NAME`: a service that is asked in the location itself, without a subrequest.
+
+use std::sync::{Arc, LazyLock};
+
+use auth::identity::Identity;
+use wire::Name;
+use wire::h1::Method;
+
+use super::asked::Asked;
+use super::decide::{Decision, Refusal, decide};
+use super::service::Service;
+use crate::exchange::Exchange;
+use crate::field_names::AlikeNames;
+use crate::log::Level;
+use crate::modules::auth_outcome::{self, Reason};
+use crate::plan::Verdict;
+use crate::request_fields::IDENTITY;
+use crate::run::Stop;
+
+/// Asks a service in its location.
+pub struct InPlace {
+    /// The service.
+    pub service: Arc<Service>,
+}
+
+impl InPlace {
+    /// The fields that tell upstreams who the client is, and that no client may send.
+    pub fn fields() -> Arc<AlikeNames> {
+        static NAMES: LazyLock<Arc<AlikeNames>> = LazyLock::new(|| {
+            let mut names = AlikeNames::default();
+            IDENTITY.iter().for_each(|name| names.insert(name.as_bytes()));
+            Arc::new(names)
+        });
+        NAMES.clone()
+    }
+
+    /// Lets a request pass whose credentials the service knows, and finds enough.
+    pub async fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
+        let asked = Asked::of_client(ex);
+        match decide(&self.service, &asked, ex).await? {
+            Decision::Known(identity, method) => {
+                let mut outcome = ex.visit.auth.borrow_mut();
+                outcome.user.clear();
+                outcome.user.extend_from_slice(identity.name.as_bytes());
+                outcome.method = Some(method.as_str());
+                outcome.identity = Some(identity);
+                Ok(Verdict::Allowed)
+            }
+            Decision::Refused(refusal) => Err(self.refuse(ex, &refusal)),
+            Decision::Unavailable(error) => Err(unavailable(ex, &self.service, &error)),
+        }
+    }
+
+    fn refuse(&self, ex: &mut Exchange<'_>, refusal: &Refusal) -> Stop {
+        log_refusal(ex, refusal);
+        for challenge in &refusal.challenges {
+            ex.response.fields.add("WWW-Authenticate", challenge.as_bytes());
+        }
+        if refusal.is_login_of_use && wants_page(ex) {
+            let target = ex.visit.head.target.of(ex.visit.bytes);
+            ex.visit.auth.borrow_mut().login = login_url(&self.service, target);
+        }
+        Stop::Status(refusal.status)
+    }
+}
+
+/// Notes a refusal for logs and metrics.
+pub fn log_refusal(ex: &Exchange<'_>, refusal: &Refusal) {
+    auth_outcome::set_reason(ex, refusal.reason);
+    let (reason, why) = (refusal.reason.as_str(), &refusal.log);
+    // Who has not logged in yet does nothing wrong.
+    let level = if refusal.reason == Reason::NoCredentials { Level::Info } else { Level::Error };
+    ex.log(level, format_args!("authentication refused: {reason} ({why})"));
+}
+
+/// Ends a request that nobody can decide about.
+pub fn unavailable(ex: &Exchange<'_>, service: &Service, error: &auth::store::StoreError) -> Stop {
+    auth_outcome::set_reason(ex, Reason::StoreUnavailable);
+    ex.log(Level::Error, format_args!("auth_service \"{}\" cannot decide: {error}", service.name));
+    Stop::Status(503)
+}
+
+/// Whether a browser asks for a page, for a person to look at, and not a script or a program for data.
+pub fn wants_page(ex: &Exchange<'_>) -> bool {
+    let visit = ex.visit;
+    let field = |name: &str| {
+        let same = |f: &&wire::Field| f.name.of(visit.bytes).eq_ignore_ascii_case(name.as_bytes());
+        visit.head.fields.iter().find(same).map(|field| field.value.of(visit.bytes))
+    };
+    let html = |accept: &[u8]| {
+        accept
+            .split(|byte| *byte == b',')
+            .any(|kind| kind.trim_ascii().to_ascii_lowercase().starts_with(b"text/html"))
+    };
+    matches!(visit.head.method, Method::Get | Method::Head)
+        && ex.request_field(Name::Accept).is_some_and(html)
+        && field("Sec-Fetch-Mode").is_none_or(|mode| mode == b"navigate")
+        && field("X-Requested-With").is_none()
+        && ex.request_field(Name::Authorization).is_none()
+}
+
+/// Where a browser is sent that has no session: the login page, which sends it back to where it wanted to go.
+pub fn login_url(service: &Service, target: &[u8]) -> Option<Vec<u8>> {
+    let login = service.session.as_ref()?.login.as_ref()?;
+    let mut url = login.clone().into_bytes();
+    url.push(if login.contains('?') { b'&' } else { b'?' });
+    url.extend_from_slice(b"return=");
+    for byte in target {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'~' => url.push(*byte),
+            byte if byte.is_ascii_alphanumeric() => url.push(*byte),
+            byte => url.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+    Some(url)
+}
+
+/// Appends a part of what is known of the client.
+pub fn text(ex: &Exchange<'_>, out: &mut Vec<u8>, part: fn(&Identity) -> &str) -> bool {
+    let outcome = ex.visit.auth.borrow();
+    let text = outcome.identity.as_deref().map(part).unwrap_or_default();
+    out.extend_from_slice(text.as_bytes());
+    !text.is_empty()
+}

@@ -1,0 +1,168 @@
+//! `auth_service`: says who a client is and what it may do, in the same program: in place (`auth`), or as what
+//! `auth_request` and other gateways ask. Doorward's own; nginx has nothing like it.
+
+mod asked;
+mod block;
+mod challenge;
+mod counts;
+mod credentials;
+mod decide;
+mod endpoint;
+mod in_place;
+mod passwords;
+mod rules;
+mod service;
+
+use conf::Arg::{Many, Optional, Text};
+use conf::{Contexts, Diagnostic, Node, Span, once};
+
+pub use endpoint::Endpoint;
+pub use in_place::InPlace;
+pub use service::{Service, keep};
+
+use crate::directives;
+use crate::module::{Module, Scope, Settings};
+use crate::plan::{Access, Content};
+use crate::variables::Row;
+use asked::AskedBy;
+use block::Block;
+
+/// The module's tables.
+pub static MODULE: Module = Module {
+    name: "doorward_auth_service_module",
+    directives: directives! { ServiceSettings;
+        /// Declares a service that says who a client is and what it may do. The block holds the methods that it knows:
+        /// `auth_api_key`, `auth_session`, `auth_basic`, and `auth_store`, where users, keys and sessions are kept. It is used by
+        /// `auth NAME;` in a location, or asked at `auth_service NAME;` in one. Doorward's own directive (docs/auth-service.md).
+        "auth_service": Block in [HTTP] (Text("name")) = "" => |_, cx, n| {
+            let name = n.str(0)?.to_owned();
+            if cx.auth_services.iter().any(|service| service.name == name) {
+                return Err(Diagnostic::at(n.span, format!("duplicate auth_service \"{name}\"")));
+            }
+            let mut scope = Scope::default();
+            cx.block(n.block.as_deref().unwrap_or_default(), Contexts::AUTH_SERVICE, &mut scope)?;
+            let service = std::mem::take(scope.get_mut::<Block>()).compile(name, n, cx)?;
+            cx.auth_services.push(service);
+            Ok(())
+        };
+        /// Answers as that service: 204 with `X-User-ID`, `X-User-Name`, `X-User-Email`, `X-User-Scope` and `X-User-Groups`, 401 with a
+        /// challenge, or 403; `X-Auth-Reason` says why not. In a subrequest (`auth_request`) it decides about the client's
+        /// request. Another gateway that asks over the network says what it asks about in fields, and the location says which
+        /// count: `asked_by=forwarded` takes `X-Forwarded-Method`, `-Proto`, `-Host` and `-Uri` (Traefik's forwardAuth, Caddy's
+        /// forward_auth), `asked_by=original` takes `X-Original-Method` and `X-Original-URI` or `-URL` (nginx), `asked_by=envoy` the
+        /// request's own method, host and path behind that of the location (Envoy's ext_authz with path_prefix). Without
+        /// `asked_by` it decides about the request itself. Doorward's own directive.
+        "auth_service" in [LOCATION] (Text("name"), Optional(&Text("asked_by=forwarded | original | envoy"))) = "" => |c, _, n| {
+            let asked_by = match n.args.get(1) {
+                None => AskedBy::Itself,
+                Some(word) => AskedBy::parse(word)?,
+            };
+            once(&mut c.endpoint, (Named::of(n)?, asked_by), n)
+        };
+        /// Lets a request pass when that service knows its credentials: 401 with a challenge where it does not, or for browsers a
+        /// redirect to the service's login page; 403 where they are not enough. Upstreams are told in `X-User-ID`, `X-User-Name`,
+        /// `X-User-Email`, `X-User-Scope` and `X-User-Groups`, which clients cannot send themselves then. With `satisfy any` it is one
+        /// of the methods that may let a request pass; `off` takes it back. Doorward's own directive.
+        "auth" in [HTTP SERVER LOCATION LIMIT_EXCEPT] (Text("name | off")) = "off" => |c, _, n| {
+            let named = match n.bytes(0) {
+                b"off" => None,
+                _ => Some(Named::of(n)?),
+            };
+            once(&mut c.in_place, named, n)
+        };
+    },
+    variables: &[
+        Row::fresh("auth_user_id", |ex, out| in_place::text(ex, out, |identity| &identity.id)),
+        Row::fresh("auth_email", |ex, out| in_place::text(ex, out, |identity| &identity.email)),
+        Row::fresh("auth_scope", |ex, out| in_place::text(ex, out, |identity| &identity.scopes)),
+        Row::fresh("auth_groups", |ex, out| in_place::text(ex, out, |identity| &identity.groups)),
+        Row::fresh("auth_method", |ex, out| {
+            let method = ex.visit.auth.borrow().method;
+            out.extend_from_slice(method.unwrap_or_default().as_bytes());
+            method.is_some()
+        }),
+    ],
+    plan: |cx, scope, plan| {
+        let ServiceSettings { in_place, endpoint } = scope.get_mut::<ServiceSettings>();
+        if let Some(Some(named)) = in_place {
+            let service = named.find(cx)?;
+            plan.hide_from_client(InPlace::fields());
+            plan.access.push(Access::Service(InPlace { service }));
+        }
+        if let Some((named, asked_by)) = endpoint {
+            let service = named.find(cx)?;
+            plan.content = Content::AuthService(Endpoint { service, asked_by: *asked_by });
+        }
+        Ok(())
+    },
+};
+
+/// What may stand in the block.
+pub static IN_BLOCK: Module = Module {
+    name: "doorward_auth_service_module",
+    directives: directives! { Block;
+        /// Where users, keys and sessions are kept: `sqlite:PATH`, in a file that is made when there is none. `grace` is how long
+        /// what is known goes on while the store cannot be asked, without it nobody is let in then (503); `memory`
+        /// bounds what is held in memory. What is revoked or disabled is refused within a second. Doorward's own directive.
+        "auth_store" in [AUTH_SERVICE] (Text("address"), Optional(&Many(&Text("grace=time | memory=size")))) = "" => Block::store;
+        /// Takes API keys (`doorward key create`), in this field or as `Authorization: Bearer`. Doorward's own directive.
+        "auth_api_key" in [AUTH_SERVICE] (Optional(&Text("header=field"))) = "header=X-API-Key" => Block::api_key;
+        /// Takes sessions of users who have logged in: in the cookie of that name, unused for no longer than `idle`, and no
+        /// longer than `lifetime` at all. `login` is where browsers without a session are sent. With `domain` the cookie is sent to all
+        /// hosts of a domain, and cannot have a name that starts with `__Host-`. Doorward's own directive.
+        "auth_session" in [AUTH_SERVICE] (Optional(&Many(&Text("cookie=name | idle=time | lifetime=time | login=url | domain=name")))) = "cookie=__Host-session idle=30m lifetime=12h" => Block::session;
+        /// Takes user and password of the store's users (RFC 7617). Doorward's own directive.
+        "auth_basic" in [AUTH_SERVICE] () = "" => |c, _, n| once(&mut c.basic, (), n);
+        /// The realm that challenges name; the service's name where there is none. Doorward's own directive.
+        "auth_realm" in [AUTH_SERVICE] (Text("text")) = "" => Block::realm;
+        /// What is required of requests whose path is this one or below it, for all methods and hosts or those named: every
+        /// `scope=` and every `group=`; `deny` refuses them all (403). The path is the normalised one. The first line that fits decides; where
+        /// none does, known credentials are enough. Doorward's own directive.
+        "auth_rule" in [AUTH_SERVICE] (Text("path"), Many(&Text("method=name | host=name | scope=name | group=name | deny"))) = "" => Block::rule;
+    },
+    variables: &[],
+    plan: |_, _, _| Ok(()),
+};
+
+#[derive(Clone, Default)]
+struct ServiceSettings {
+    /// None at all for `off`.
+    in_place: Option<Option<Named>>,
+    endpoint: Option<(Named, AskedBy)>,
+}
+
+impl Settings for ServiceSettings {
+    fn inherit(&mut self, outer: &Self) {
+        if self.in_place.is_none() {
+            self.in_place.clone_from(&outer.in_place);
+        }
+    }
+
+    fn inherit_inside(&mut self, location: &Self) {
+        self.inherit(location);
+        if self.endpoint.is_none() {
+            self.endpoint.clone_from(&location.endpoint);
+        }
+    }
+}
+
+/// A service by name, which may be declared further down.
+#[derive(Clone)]
+struct Named {
+    name: String,
+    span: Span,
+}
+
+impl Named {
+    fn of(node: &Node) -> Result<Named, Diagnostic> {
+        Ok(Named { name: node.str(0)?.to_owned(), span: node.span })
+    }
+
+    fn find(&self, cx: &crate::compile::Compiler) -> Result<std::sync::Arc<Service>, Diagnostic> {
+        let found = cx.auth_services.iter().find(|service| service.name == self.name);
+        found.cloned().ok_or_else(|| {
+            Diagnostic::at(self.span, format!("unknown auth_service \"{}\"", self.name))
+                .instead(format!("declare it in the http block: auth_service {} {{ ... }}", self.name))
+        })
+    }
+}

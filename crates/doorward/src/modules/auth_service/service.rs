@@ -1,0 +1,63 @@
+//! A service as it serves: its methods, its rules, and what it knows of its store.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use auth::directory::{Directory, Event};
+
+use super::challenge::Challenges;
+use super::counts::Counts;
+use super::passwords::Passwords;
+use super::rules::Rule;
+use crate::config::Config;
+use crate::log::Level;
+
+/// A service.
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// What is known of its store.
+    pub(super) directory: Arc<Directory>,
+    /// How long what is known goes on while the store cannot be asked.
+    pub(super) grace: Duration,
+    /// The field of API keys, where they are taken.
+    pub(super) api_key: Option<Box<[u8]>>,
+    /// How sessions are kept, where they are taken.
+    pub(super) session: Option<SessionRules>,
+    /// Passwords found right lately, where `Authorization: Basic` is taken.
+    pub(super) passwords: Option<Passwords>,
+    /// What is required.
+    pub(super) rules: Vec<Rule>,
+    /// What it says to who is refused.
+    pub(super) challenges: Challenges,
+    /// What is counted, where something shows it.
+    pub(super) counts: OnceLock<Counts>,
+}
+
+/// How sessions are kept.
+#[derive(Clone)]
+pub struct SessionRules {
+    /// The cookie's name.
+    pub cookie: String,
+    /// Seconds without use.
+    pub idle: u64,
+    /// Seconds at all.
+    pub lifetime: u64,
+    /// Where browsers without a session are sent.
+    pub login: Option<String>,
+    /// The domain of the cookie.
+    pub domain: Option<String>,
+}
+
+/// Opens the stores of a configuration's services, where that is not done yet. To be called by the process that serves.
+pub fn keep(config: &Config) {
+    for service in &config.auth_services {
+        let (log, name) = (config.error_log.clone(), service.name.clone());
+        service.directory.keep(move |event| match event {
+            Event::Lost(error) => log.write(Level::Crit, format_args!("auth_service \"{name}\": {error}")),
+            Event::Found => {
+                log.write(Level::Notice, format_args!("auth_service \"{name}\": the store answers"));
+            }
+        });
+    }
+}

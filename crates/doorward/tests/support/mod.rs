@@ -1,0 +1,152 @@
+//! A gateway of its own for a test, and what is asked of it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// The longest that anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What stands before the test's own part of the configuration.
+const BEGINNING: &str =
+    "daemon off; worker_processes 2; pid nginx.pid; error_log error.log info; events {}\n";
+
+/// A running gateway with its folder.
+pub struct Gateway {
+    folder: TempDir,
+    /// Where `{port}` of the configuration is.
+    pub port: u16,
+    child: Child,
+}
+
+impl Gateway {
+    /// Starts one with that `http` block, and waits until it listens on `{port}`. `{port}` and `{port2}` are free ports,
+    /// `{dir}` is the folder.
+    pub fn start(http: &str) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("logs")).unwrap();
+        let [port, port2] = free_ports();
+        let text = http
+            .replace("{port}", &port.to_string())
+            .replace("{port2}", &port2.to_string())
+            .replace("{dir}", &folder.path().display().to_string());
+        // Who makes a store beside it must be who reads it.
+        let user = if nix::unistd::geteuid().is_root() { "user root;\n" } else { "" };
+        fs::write(folder.path().join("nginx.conf"), format!("{user}{BEGINNING}{text}")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_doorward"))
+            .arg("-p")
+            .arg(folder.path())
+            .args(["-c", "nginx.conf", "-e", "error.log"])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let gateway = Gateway { folder, port, child };
+        wait_for("it listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+        gateway
+    }
+
+    /// A file in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What it wrote to its error log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("error.log")).unwrap_or_default()
+    }
+
+    /// Asks for a path, with more fields.
+    pub fn get(&self, path: &str, fields: &str) -> Answer {
+        send(
+            self.port,
+            &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}Connection: close\r\n\r\n"),
+        )
+    }
+
+    /// Sends a signal to the master process.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGTERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the program to its end.
+pub fn doorward(words: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_doorward"))
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// An answer, as text.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status, 0 where there is no answer.
+    pub status: u16,
+    /// The head.
+    pub head: String,
+    /// The body, as framed.
+    pub body: String,
+}
+
+impl Answer {
+    /// The values of a field.
+    pub fn fields(&self, name: &str) -> Vec<&str> {
+        let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        fields.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+    }
+
+    /// The value of a field that occurs once at most.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let fields = self.fields(name);
+        assert!(fields.len() < 2, "{name}: {fields:?}");
+        fields.first().copied()
+    }
+}
+
+/// Sends a request as it is, and reads until the connection is closed.
+pub fn send(port: u16, request: &str) -> Answer {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+/// Ports that nobody has at the moment.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let held: [TcpListener; N] =
+        std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
+}
+
+/// Waits until something is true.
+pub fn wait_for(what: &str, mut is_true: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_true() {
+        assert!(Instant::now() < end, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
