@@ -3,16 +3,17 @@
 //! What waits to be written is written in one transaction, so that it waits for the disk once (`synchronous=FULL`: what is
 //! acknowledged is on the disk). Other processes may have the same file open.
 
+mod threads;
+
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread;
 
 use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension as _, Params, Row, ffi, params};
-use tokio::sync::oneshot;
+
+use threads::Thread;
 
 use super::record::{check_password, joined, split};
 use super::{
@@ -20,34 +21,11 @@ use super::{
 };
 use crate::secret::Digest;
 
-/// Calls that may wait for a thread: more are refused.
-const QUEUE: usize = 4096;
-
-/// Calls that are written in one transaction.
-const GROUP: usize = 256;
-
 /// Says that a file is one of ours (`PRAGMA application_id`): "Door".
 const APPLICATION: i64 = 0x446f_6f72;
 
 /// What leads from each version to the next (`PRAGMA user_version`); never changed, only added to.
-const MIGRATIONS: [&str; 1] = ["
-    CREATE TABLE users (
-        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, email TEXT, password TEXT, scopes TEXT NOT NULL,
-        groups TEXT NOT NULL, disabled INTEGER NOT NULL, created INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE api_keys (
-        id TEXT PRIMARY KEY, digest BLOB NOT NULL, user TEXT NOT NULL REFERENCES users (id), label TEXT NOT NULL,
-        scopes TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER, revoked INTEGER NOT NULL, last_used INTEGER
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX api_keys_of_user ON api_keys (user, id);
-    CREATE TABLE sessions (
-        digest BLOB PRIMARY KEY, user TEXT NOT NULL REFERENCES users (id), created INTEGER NOT NULL,
-        last_seen INTEGER NOT NULL, expires INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX sessions_of_user ON sessions (user, digest);
-    CREATE INDEX sessions_by_expiry ON sessions (expires);
-    CREATE TABLE changes (revision INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT NOT NULL) STRICT;
-"];
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 
 const USER: &str = "SELECT id, name, email, password, scopes, groups, disabled, created FROM users";
 const KEY: &str =
@@ -56,49 +34,8 @@ const SESSION: &str = "SELECT digest, user, created, last_seen, expires FROM ses
 
 /// The store.
 pub(super) struct Sqlite {
-    writer: SyncSender<Box<dyn Call>>,
-    reader: SyncSender<Box<dyn Call>>,
-}
-
-/// What a thread is to do.
-trait Call: Send {
-    /// Whether nobody waits for it any more.
-    fn is_left(&self) -> bool;
-    /// Does it.
-    fn run(self: Box<Self>, connection: &Connection) -> Done;
-    /// Tells that it cannot be done.
-    fn refuse(self: Box<Self>, error: StoreError);
-}
-
-/// What was done, and is not told yet.
-struct Done {
-    good: bool,
-    /// Tells it, or that it did not come to stay.
-    tell: Box<dyn FnOnce(Result<(), StoreError>)>,
-}
-
-struct Asked<F, T> {
-    what: F,
-    asker: oneshot::Sender<Result<T, StoreError>>,
-}
-
-impl<T: Send + 'static, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> Call for Asked<F, T> {
-    fn is_left(&self) -> bool {
-        self.asker.is_closed()
-    }
-
-    fn run(self: Box<Self>, connection: &Connection) -> Done {
-        let (result, asker) = ((self.what)(connection), self.asker);
-        Done {
-            good: result.is_ok(),
-            // Whoever does not wait any more does not hear it.
-            tell: Box::new(move |stays| drop(asker.send(stays.and(result)))),
-        }
-    }
-
-    fn refuse(self: Box<Self>, error: StoreError) {
-        drop(self.asker.send(Err(error)));
-    }
+    writer: Thread,
+    reader: Thread,
 }
 
 impl Sqlite {
@@ -116,24 +53,21 @@ impl Sqlite {
         migrate(&writer)?;
         let reader = connect()?;
         reader.pragma_update(None, "query_only", true).map_err(failed)?;
-        Ok(Sqlite {
-            writer: serve("store-write", writer, write)?,
-            reader: serve("store-read", reader, read)?,
-        })
+        Ok(Sqlite { writer: Thread::writing(writer)?, reader: Thread::reading(reader)? })
     }
 
     fn write<T: Send + 'static>(
         &self,
         what: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
-        call(&self.writer, what)
+        self.writer.ask(what)
     }
 
     fn read<T: Send + 'static>(
         &self,
         what: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
-        call(&self.reader, what)
+        self.reader.ask(what)
     }
 }
 
@@ -189,84 +123,6 @@ fn migrate(connection: &Connection) -> Result<(), StoreError> {
     let end = if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" };
     connection.execute_batch(end).map_err(failed)?;
     migrated
-}
-
-/// Starts a thread that serves calls until the store is dropped.
-fn serve(
-    name: &str,
-    connection: Connection,
-    serve: fn(&Connection, &Receiver<Box<dyn Call>>),
-) -> Result<SyncSender<Box<dyn Call>>, StoreError> {
-    let (sender, calls) = sync_channel(QUEUE);
-    thread::Builder::new()
-        .name(name.into())
-        .spawn(move || serve(&connection, &calls))
-        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    Ok(sender)
-}
-
-fn call<T: Send + 'static>(
-    thread: &SyncSender<Box<dyn Call>>,
-    what: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-) -> Answer<T> {
-    let (asker, answer) = oneshot::channel();
-    let sent = thread.try_send(Box::new(Asked { what, asker }));
-    Box::pin(async move {
-        let unavailable = |why: &str| StoreError::Unavailable(why.into());
-        match sent {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(unavailable("too many calls wait for it")),
-            Err(TrySendError::Disconnected(_)) => return Err(unavailable("its thread has ended")),
-        }
-        match tokio::time::timeout(TIMEOUT, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(unavailable("its thread has ended")),
-            Err(_) => Err(unavailable("it did not answer in time")),
-        }
-    })
-}
-
-/// The thread that reads.
-fn read(connection: &Connection, calls: &Receiver<Box<dyn Call>>) {
-    for call in calls.iter().filter(|call| !call.is_left()) {
-        (call.run(connection).tell)(Ok(()));
-    }
-}
-
-/// The thread that writes: all that waits, in one transaction.
-fn write(connection: &Connection, calls: &Receiver<Box<dyn Call>>) {
-    while let Ok(first) = calls.recv() {
-        let waiting = std::iter::once(first).chain(calls.try_iter().take(GROUP - 1));
-        let group = waiting.filter(|call| !call.is_left());
-        if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE").map_err(failed) {
-            group.for_each(|call| call.refuse(error.clone()));
-            continue;
-        }
-        let done: Vec<Done> = group.map(|call| apart(connection, call)).collect();
-        let stays = connection.execute_batch("COMMIT").map_err(failed);
-        if stays.is_err() && !connection.is_autocommit() {
-            // What this fails with, the next transaction will fail with, too.
-            let _ = connection.execute_batch("ROLLBACK");
-        }
-        for done in done {
-            let stays = if done.good { stays.clone() } else { Ok(()) };
-            (done.tell)(stays);
-        }
-    }
-}
-
-/// Does a call so that its failure undoes nothing of the others in the same transaction.
-fn apart(connection: &Connection, call: Box<dyn Call>) -> Done {
-    let begun = connection.execute_batch("SAVEPOINT one");
-    let done = call.run(connection);
-    let end = if done.good { "RELEASE one" } else { "ROLLBACK TO one; RELEASE one" };
-    match begun.and_then(|()| connection.execute_batch(end)) {
-        Ok(()) => done,
-        Err(error) => {
-            let error = failed(error);
-            Done { good: true, tell: Box::new(move |_| (done.tell)(Err(error))) }
-        }
-    }
 }
 
 impl Store for Sqlite {

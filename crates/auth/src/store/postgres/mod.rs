@@ -25,7 +25,7 @@ use super::{
 use crate::secret::Digest;
 
 /// What leads from each version to the next; never changed, only added to. Each sets `doorward.state.version`.
-const MIGRATIONS: [&str; 1] = [include_str!("postgres.sql")];
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 
 /// Taken while the schema is changed: "Door".
 const MIGRATING: i64 = 0x446f_6f72;

@@ -3,6 +3,8 @@
 //! A record is a hash; its id stands in sorted sets, by which lists are turned page by page. Every call is one script, which the
 //! server does as a whole or not at all, so that calls of all workers go down one connection without waiting for each other.
 
+mod scripts;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,170 +34,6 @@ const VERSION: i64 = 1;
 
 /// Sessions that are purged in one script: nobody else is served meanwhile.
 const PURGED: u64 = 2000;
-
-/// What the scripts share. `note` comes before all that it is about: a script that fails has written nothing then.
-macro_rules! script {
-    ($body:literal) => {
-        concat!(
-            "local P = 'doorward:'
-            local function note(line, kept)
-                local revision = redis.call('INCR', P .. 'revision')
-                redis.call('XADD', P .. 'changes', 'MAXLEN', kept, string.format('%.0f-0', revision), 'what', line)
-            end
-            local function set(key, first)
-                for i = first, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
-            end
-            local function records(kind, ids)
-                local found = {}
-                for _, id in ipairs(ids) do
-                    local fields = redis.call('HGETALL', P .. kind .. id)
-                    if #fields > 0 then found[#found + 1] = {id, fields} end
-                end
-                return found
-            end
-            local function forget_session(id, owner)
-                redis.call('DEL', P .. 'session:' .. id)
-                redis.call('ZREM', P .. 'sessions', id)
-                redis.call('ZREM', P .. 'sessions:' .. owner, id)
-                redis.call('ZREM', P .. 'sessions_by_expiry', id)
-            end
-            ",
-            $body
-        )
-    };
-}
-
-const OPEN: &str = script!(
-    "redis.call('SETNX', P .. 'version', ARGV[1]) return tonumber(redis.call('GET', P .. 'version'))"
-);
-
-/// ARGV: kept, line, id, name, fields.
-const ADD_USER: &str = script!(
-    "if redis.call('EXISTS', P .. 'user:' .. ARGV[3]) == 1 or redis.call('HEXISTS', P .. 'names', ARGV[4]) == 1 then
-        return 'taken'
-    end
-    note(ARGV[2], ARGV[1])
-    set(P .. 'user:' .. ARGV[3], 5)
-    redis.call('HSET', P .. 'names', ARGV[4], ARGV[3])
-    redis.call('ZADD', P .. 'users', 0, ARGV[4])
-    return 'done'"
-);
-
-/// ARGV: name.
-const USER_BY_NAME: &str =
-    script!("return records('user:', {redis.call('HGET', P .. 'names', ARGV[1]) or ''})");
-
-/// ARGV: the kind of record, id.
-const ONE: &str = script!("return records(ARGV[1], {ARGV[2]})");
-
-/// ARGV: from which name, how many.
-const USERS: &str = script!(
-    "local ids = {}
-    for _, name in ipairs(redis.call('ZRANGEBYLEX', P .. 'users', ARGV[1], '+', 'LIMIT', 0, ARGV[2])) do
-        ids[#ids + 1] = redis.call('HGET', P .. 'names', name)
-    end
-    return records('user:', ids)"
-);
-
-/// ARGV: the kind of record, the sorted set, from which id, how many.
-const LIST: &str = script!(
-    "return records(ARGV[1], redis.call('ZRANGEBYLEX', P .. ARGV[2], ARGV[3], '+', 'LIMIT', 0, ARGV[4]))"
-);
-
-/// ARGV: kept, line, the record, field, value or nothing.
-const CHANGE: &str = script!(
-    "if redis.call('EXISTS', P .. ARGV[3]) == 0 then return 'missing' end
-    note(ARGV[2], ARGV[1])
-    if ARGV[5] then redis.call('HSET', P .. ARGV[3], ARGV[4], ARGV[5]) else redis.call('HDEL', P .. ARGV[3], ARGV[4]) end
-    return 'done'"
-);
-
-/// ARGV: id, owner, fields.
-const ADD_KEY: &str = script!(
-    "if redis.call('EXISTS', P .. 'user:' .. ARGV[2]) == 0 then return 'nobody' end
-    if redis.call('EXISTS', P .. 'key:' .. ARGV[1]) == 1 then return 'taken' end
-    set(P .. 'key:' .. ARGV[1], 3)
-    redis.call('ZADD', P .. 'keys', 0, ARGV[1])
-    redis.call('ZADD', P .. 'keys:' .. ARGV[2], 0, ARGV[1])
-    return 'done'"
-);
-
-/// ARGV: kept, line, old id, until, id, owner, fields.
-const ROTATE_KEY: &str = script!(
-    "local old = P .. 'key:' .. ARGV[3]
-    if redis.call('EXISTS', old) == 0 then return 'missing' end
-    if redis.call('HGET', old, 'revoked') == '1' then return 'revoked' end
-    if redis.call('EXISTS', P .. 'user:' .. ARGV[6]) == 0 then return 'nobody' end
-    if redis.call('EXISTS', P .. 'key:' .. ARGV[5]) == 1 then return 'taken' end
-    note(ARGV[2], ARGV[1])
-    local expires = redis.call('HGET', old, 'expires')
-    if not expires or tonumber(expires) > tonumber(ARGV[4]) then redis.call('HSET', old, 'expires', ARGV[4]) end
-    set(P .. 'key:' .. ARGV[5], 7)
-    redis.call('ZADD', P .. 'keys', 0, ARGV[5])
-    redis.call('ZADD', P .. 'keys:' .. ARGV[6], 0, ARGV[5])
-    return 'done'"
-);
-
-/// ARGV: the kind of record, field, then ids and times.
-const TOUCH: &str = script!(
-    "for i = 3, #ARGV, 2 do
-        local key = P .. ARGV[1] .. ARGV[i]
-        if redis.call('EXISTS', key) == 1 then
-            local last = redis.call('HGET', key, ARGV[2])
-            if not last or tonumber(last) < tonumber(ARGV[i + 1]) then redis.call('HSET', key, ARGV[2], ARGV[i + 1]) end
-        end
-    end
-    return 'done'"
-);
-
-/// ARGV: id, owner, when it expires, fields.
-const ADD_SESSION: &str = script!(
-    "if redis.call('EXISTS', P .. 'user:' .. ARGV[2]) == 0 then return 'nobody' end
-    if redis.call('EXISTS', P .. 'session:' .. ARGV[1]) == 1 then return 'taken' end
-    set(P .. 'session:' .. ARGV[1], 4)
-    redis.call('ZADD', P .. 'sessions', 0, ARGV[1])
-    redis.call('ZADD', P .. 'sessions:' .. ARGV[2], 0, ARGV[1])
-    redis.call('ZADD', P .. 'sessions_by_expiry', ARGV[3], ARGV[1])
-    return 'done'"
-);
-
-/// ARGV: kept, line, id.
-const DELETE_SESSION: &str = script!(
-    "local owner = redis.call('HGET', P .. 'session:' .. ARGV[3], 'owner')
-    if not owner then return 'missing' end
-    note(ARGV[2], ARGV[1])
-    forget_session(ARGV[3], owner)
-    return 'done'"
-);
-
-/// ARGV: kept, line, owner.
-const DELETE_SESSIONS: &str = script!(
-    "local ids = redis.call('ZRANGE', P .. 'sessions:' .. ARGV[3], 0, -1)
-    if #ids > 0 then note(ARGV[2], ARGV[1]) end
-    for _, id in ipairs(ids) do forget_session(id, ARGV[3]) end
-    return #ids"
-);
-
-/// ARGV: until when, how many.
-const PURGE_SESSIONS: &str = script!(
-    "local ids = redis.call('ZRANGEBYSCORE', P .. 'sessions_by_expiry', '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-    for _, id in ipairs(ids) do
-        forget_session(id, redis.call('HGET', P .. 'session:' .. id, 'owner') or '')
-    end
-    return #ids"
-);
-
-/// ARGV: kept, since. The revision, whether the lines are all there are, and the lines.
-const CHANGES_SINCE: &str = script!(
-    "local last = tonumber(redis.call('GET', P .. 'revision') or '0')
-    local since = tonumber(ARGV[2])
-    if not since or since > last or last - since > tonumber(ARGV[1]) then return {last, 0, {}} end
-    local lines = {}
-    for _, entry in ipairs(redis.call('XRANGE', P .. 'changes', string.format('%.0f', since + 1), '+')) do
-        lines[#lines + 1] = entry[2][2]
-    end
-    return {last, 1, lines}"
-);
 
 /// `redis://USER:PASSWORD@HOST:PORT/NUMBER`, `rediss://` with TLS, `redis+unix:///PATH`; the same with `valkey`.
 #[derive(Clone, Debug)]
@@ -374,7 +212,7 @@ async fn check(connection: &MultiplexedConnection) -> Result<(), StoreError> {
                 .into(),
         ));
     }
-    let found: i64 = run(connection, OPEN, &[VERSION.to_string().into()]).await?;
+    let found: i64 = run(connection, scripts::OPEN, &[VERSION.to_string().into()]).await?;
     if found > VERSION {
         return Err(StoreError::Newer { found, known: VERSION });
     }
@@ -393,19 +231,19 @@ impl Store for Redis {
         values.extend(values!["disabled", flag(user.disabled), "created", number(user.created)]);
         values.extend(user.email.map(|email| values!["email", email]).into_iter().flatten());
         values.extend(user.password.map(|password| values!["password", password]).into_iter().flatten());
-        self.add(ADD_USER, values, "there is a user of this name already")
+        self.add(scripts::ADD_USER, values, "there is a user of this name already")
     }
 
     fn user_by_name(&self, name: &str) -> Answer<Option<User>> {
-        self.one(USER_BY_NAME, values![name], user)
+        self.one(scripts::USER_BY_NAME, values![name], user)
     }
 
     fn user_by_id(&self, id: &str) -> Answer<Option<User>> {
-        self.one(ONE, values!["user:", id], user)
+        self.one(scripts::ONE, values!["user:", id], user)
     }
 
     fn users(&self, after: Option<&str>, limit: u32) -> Answer<Vec<User>> {
-        self.many(USERS, values![behind(after), page(limit)], user)
+        self.many(scripts::USERS, values![behind(after), page(limit)], user)
     }
 
     fn set_password(&self, user: &str, password: Option<String>) -> Answer<bool> {
@@ -414,35 +252,35 @@ impl Store for Redis {
         }
         let mut values = change(&Change::User(user.into()), "user:", user, "password");
         values.extend(password.map(Vec::from));
-        self.change(CHANGE, values, "")
+        self.change(scripts::CHANGE, values, "")
     }
 
     fn set_disabled(&self, user: &str, disabled: bool) -> Answer<bool> {
         let mut values = change(&Change::User(user.into()), "user:", user, "disabled");
         values.extend(values![flag(disabled)]);
-        self.change(CHANGE, values, "")
+        self.change(scripts::CHANGE, values, "")
     }
 
     fn add_key(&self, key: ApiKey) -> Answer<()> {
         if let Err(error) = key.check() {
             return refused(error);
         }
-        self.add(ADD_KEY, values_of(key), "there is a key of this id already")
+        self.add(scripts::ADD_KEY, values_of(key), "there is a key of this id already")
     }
 
     fn key_by_id(&self, id: &str) -> Answer<Option<ApiKey>> {
-        self.one(ONE, values!["key:", id], key)
+        self.one(scripts::ONE, values!["key:", id], key)
     }
 
     fn keys(&self, user: Option<&str>, after: Option<&str>, limit: u32) -> Answer<Vec<ApiKey>> {
         let set = user.map_or_else(|| "keys".to_owned(), |user| format!("keys:{user}"));
-        self.many(LIST, values!["key:", set, behind(after), page(limit)], key)
+        self.many(scripts::LIST, values!["key:", set, behind(after), page(limit)], key)
     }
 
     fn revoke_key(&self, id: &str) -> Answer<bool> {
         let mut values = change(&Change::Key(id.into()), "key:", id, "revoked");
         values.extend(values![flag(true)]);
-        self.change(CHANGE, values, "")
+        self.change(scripts::CHANGE, values, "")
     }
 
     fn rotate_key(&self, old: &str, new: ApiKey, until: Time) -> Answer<bool> {
@@ -451,13 +289,13 @@ impl Store for Redis {
         }
         let mut values = values![CHANGES.to_string(), Change::Key(old.into()).line(), old, number(until)];
         values.extend(values_of(new));
-        self.change(ROTATE_KEY, values, "there is a key of this id already")
+        self.change(scripts::ROTATE_KEY, values, "there is a key of this id already")
     }
 
     fn touch_keys(&self, used: Vec<(String, Time)>) -> Answer<()> {
         let pairs = used.into_iter().flat_map(|(id, time)| values![id, number(time)]);
         let values = values!["key:", "last_used"].into_iter().chain(pairs).collect();
-        self.add(TOUCH, values, "")
+        self.add(scripts::TOUCH, values, "")
     }
 
     fn add_session(&self, session: Session) -> Answer<()> {
@@ -471,33 +309,33 @@ impl Store for Redis {
             "expires",
             number(expires)
         ]);
-        self.add(ADD_SESSION, values, "there is this session already")
+        self.add(scripts::ADD_SESSION, values, "there is this session already")
     }
 
     fn session_by_digest(&self, digest: &Digest) -> Answer<Option<Session>> {
-        self.one(ONE, values!["session:", hex(digest)], session)
+        self.one(scripts::ONE, values!["session:", hex(digest)], session)
     }
 
     fn sessions(&self, user: Option<&str>, after: Option<&Digest>, limit: u32) -> Answer<Vec<Session>> {
         let set = user.map_or_else(|| "sessions".to_owned(), |user| format!("sessions:{user}"));
         let after = after.map(hex);
-        self.many(LIST, values!["session:", set, behind(after.as_deref()), page(limit)], session)
+        self.many(scripts::LIST, values!["session:", set, behind(after.as_deref()), page(limit)], session)
     }
 
     fn touch_sessions(&self, seen: Vec<(Digest, Time)>) -> Answer<()> {
         let pairs = seen.into_iter().flat_map(|(digest, time)| values![hex(&digest), number(time)]);
         let values = values!["session:", "last_seen"].into_iter().chain(pairs).collect();
-        self.add(TOUCH, values, "")
+        self.add(scripts::TOUCH, values, "")
     }
 
     fn delete_session(&self, digest: &Digest) -> Answer<bool> {
         let line = Change::Session(*digest).line();
-        self.change(DELETE_SESSION, values![CHANGES.to_string(), line, hex(digest)], "")
+        self.change(scripts::DELETE_SESSION, values![CHANGES.to_string(), line, hex(digest)], "")
     }
 
     fn delete_sessions(&self, user: &str) -> Answer<u64> {
         let line = Change::User(user.into()).line();
-        self.ask(DELETE_SESSIONS, values![CHANGES.to_string(), line, user], Ok)
+        self.ask(scripts::DELETE_SESSIONS, values![CHANGES.to_string(), line, user], Ok)
     }
 
     fn purge_sessions(&self, now: Time) -> Answer<u64> {
@@ -505,7 +343,7 @@ impl Store for Redis {
             let mut purged = 0;
             loop {
                 let values = values![number(now), PURGED.to_string()];
-                let more: u64 = run(&connection, PURGE_SESSIONS, &values).await?;
+                let more: u64 = run(&connection, scripts::PURGE_SESSIONS, &values).await?;
                 purged += more;
                 if more < PURGED {
                     return Ok(purged);
@@ -517,7 +355,7 @@ impl Store for Redis {
     fn changes_since(&self, revision: Option<u64>) -> Answer<Changes> {
         let since = revision.map_or_else(String::new, |since| since.to_string());
         let values = values![CHANGES.to_string(), since];
-        self.ask(CHANGES_SINCE, values, |(revision, complete, lines): (u64, bool, Vec<String>)| {
+        self.ask(scripts::CHANGES_SINCE, values, |(revision, complete, lines): (u64, bool, Vec<String>)| {
             let what = if complete {
                 What::These(lines.iter().map(|line| Change::parse(line)).collect::<Result<_, _>>()?)
             } else {
@@ -529,7 +367,7 @@ impl Store for Redis {
 
     fn ping(&self) -> Answer<()> {
         // A read-only server answers a plain PING.
-        self.add(TOUCH, values!["key:", "last_used"], "")
+        self.add(scripts::TOUCH, values!["key:", "last_used"], "")
     }
 }
 
