@@ -318,7 +318,7 @@ fn the_configuration_says_where_the_store_is() {
         fs::write(&configuration, text).unwrap();
         run(&[&["-p", prefix, "-c", "nginx.conf"], words].concat(), "")
     };
-    let service = "http { auth_service one { auth_store sqlite:store.db; } }";
+    let service = "http { auth_service one { auth_store sqlite:store.db grace=10m; } }";
     let added = with(service, &["user", "add", "ada", "--no-password"]);
     assert!(added.status.success(), "{}", stderr(&added));
     assert_eq!(place.user("ada").name, "ada");

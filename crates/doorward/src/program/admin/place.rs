@@ -44,7 +44,8 @@ pub fn find(flags: &Flags, given: &Given) -> Result<Address, String> {
 /// Adds the different stores of these directives and their blocks.
 fn collect<'n>(nodes: &'n [Node], found: &mut Vec<&'n Word>) {
     for node in nodes {
-        if let ([address], b"auth_store") = (node.args.as_slice(), node.name.text.as_slice())
+        // Parameters may follow the address.
+        if let (b"auth_store", Some(address)) = (node.name.text.as_slice(), node.args.first())
             && found.iter().all(|known| known.text != address.text)
         {
             found.push(address);
