@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use record::{ApiKey, Session, Time, User};
 
-use crate::secret::Digest;
+use crate::secret::{self, Digest};
 
 /// How long a call may take.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
@@ -187,10 +187,21 @@ impl Address {
 
     /// Whether it carries a password, so that it must not be shown.
     pub fn has_password(&self) -> bool {
+        self.password().is_some()
+    }
+
+    /// Tells it from any other address, also from one with another password.
+    pub fn digest(&self) -> Digest {
+        // What is shown of it lacks the password.
+        let shown = format!("{self:?}");
+        secret::digest(&[shown.as_bytes(), b"\0", self.password().unwrap_or_default()].concat())
+    }
+
+    fn password(&self) -> Option<&[u8]> {
         match self {
-            Address::Sqlite(_) => false,
-            Address::Postgres(place) => place.has_password(),
-            Address::Redis(place) => place.has_password(),
+            Address::Sqlite(_) => None,
+            Address::Postgres(place) => place.password(),
+            Address::Redis(place) => place.password(),
         }
     }
 

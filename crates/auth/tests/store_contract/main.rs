@@ -71,3 +71,28 @@ fn with_user(open: &dyn Fn() -> Arc<dyn Store>) -> (Arc<dyn Store>, User) {
     wait(store.add_user(user.clone())).unwrap();
     (store, user)
 }
+
+#[test]
+fn an_address_is_told_from_one_with_another_password() {
+    let digest = |text: &str| auth::store::Address::parse(text).unwrap().digest();
+    let texts = [
+        "sqlite:a.db",
+        "sqlite:b.db",
+        "postgres://ada:one@h/x",
+        "postgres://ada:two@h/x",
+        "postgres://ada@h/x",
+        "postgres://ada:one@h/x?sslrootcert=a",
+        "postgres://ada:one@h/y",
+        "redis://ada:one@h/1",
+        "redis://ada:two@h/1",
+        "redis://ada@h/1",
+        "rediss://ada:one@h/1",
+        "redis://ada:one@h/2",
+    ];
+    for (at, text) in texts.iter().enumerate() {
+        assert_eq!(digest(text), digest(text), "{text}");
+        for other in &texts[..at] {
+            assert_ne!(digest(text), digest(other), "{text} {other}");
+        }
+    }
+}

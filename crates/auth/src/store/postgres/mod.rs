@@ -100,9 +100,9 @@ impl Place {
         Ok(Place { config, authority })
     }
 
-    /// Whether there is a password in it.
-    pub(super) fn has_password(&self) -> bool {
-        self.config.get_password().is_some()
+    /// The password, where there is one.
+    pub(super) fn password(&self) -> Option<&[u8]> {
+        self.config.get_password()
     }
 }
 

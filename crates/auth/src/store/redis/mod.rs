@@ -63,9 +63,9 @@ impl Place {
         Ok(Place { info, tls, authority })
     }
 
-    /// Whether there is a password in it.
-    pub(super) fn has_password(&self) -> bool {
-        self.info.redis_settings().password().is_some()
+    /// The password, where there is one.
+    pub(super) fn password(&self) -> Option<&[u8]> {
+        self.info.redis_settings().password().map(str::as_bytes)
     }
 }
 

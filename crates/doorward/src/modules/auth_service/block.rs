@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use auth::directory::Directory;
-use auth::store::{Address, StoreError};
+use auth::store::{Address, StoreError, hex};
 use conf::{Diagnostic, Node, Word, once};
 
 use super::challenge::Challenges;
@@ -177,7 +177,7 @@ impl Block {
 
 /// What is known of a store: as long as a configuration uses it, also over reloads.
 fn directory(cx: &Compiler, store: &Store) -> Arc<Directory> {
-    let zone = format!("auth_store {} {:?}", store.memory, store.address);
+    let zone = format!("auth_store {} {}", store.memory, hex(&store.address.digest()));
     let zone = cx.zones.get_or_make::<Mutex<Weak<Directory>>>(&zone, Mutex::default);
     let mut known = zone.lock().unwrap_or_else(PoisonError::into_inner);
     known.upgrade().unwrap_or_else(|| {
