@@ -44,9 +44,16 @@ http {
         location /loop { rewrite ^ /loop last; }
         location /outer { proxy_pass http://app; location /outer/inner { } }
         location /any { satisfy any; allow 192.0.2.1; auth_basic who; auth_basic_user_file users; proxy_pass http://app; }
+        location /token { auth_jwt who; auth_jwt_key_file key.json; proxy_set_header X-Sub $jwt_claim_sub; proxy_pass http://app; }
+        location /tokens { auth_jwt who; auth_jwt_key_request /keys; auth_jwt_key_cache 1m; }
+        location = /keys { internal; proxy_pass http://app; }
     }
 }
 "#;
+
+const KEY: &str =
+    r#"{"kty":"oct","kid":"hs","alg":"HS256","k":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}"#;
+const TOKEN: &str = "Authorization: Bearer eyJhbGciOiJIUzI1NiIsImtpZCI6ImhzIn0.eyJzdWIiOiJhbm4ifQ.__h5XG-cvimvTr78kvntTcc3j9yoJMxLns5Qhrxry5s";
 
 struct Place {
     folder: TempDir,
@@ -64,6 +71,7 @@ impl Place {
             .replace("{port}", &port.to_string())
             .replace("{app}", &app.local_addr().unwrap().port().to_string());
         fs::write(folder.path().join("nginx.conf"), text).unwrap();
+        fs::write(folder.path().join("key.json"), KEY).unwrap();
         Place { folder, port, app }
     }
 
@@ -243,4 +251,22 @@ fn the_gateway_does_what_is_told() {
             .replace(&place.app.local_addr().unwrap().port().to_string(), "APP");
         assert!(told.contains(&seen), "wanted\n{seen}\nin\n{told}");
     }
+}
+
+#[test]
+fn a_token_is_looked_at_with_the_keys_that_are_there() {
+    let place = Place::new();
+    let url = |path: &str| format!("http://api.example.com:{}{path}", place.port);
+    let told = place.explain(&[&url("/token"), "-H", TOKEN]);
+    assert!(told.contains("1. auth_jwt who nginx.conf:"), "{told}");
+    assert!(told.contains("the token that it has is right"), "{told}");
+    assert!(told.contains("X-Sub: ann"), "{told}");
+    let cut = TOKEN.get(..TOKEN.len() - 1).unwrap();
+    let told = place.explain(&[&url("/token"), "-H", cut]);
+    assert!(told.contains("the token is malformed: 401"), "{told}");
+    assert!(!told.contains("X-Sub"), "{told}");
+    assert!(place.explain(&[&url("/token")]).contains("it has none: 401"));
+    let told = place.explain(&[&url("/tokens"), "-H", TOKEN]);
+    assert!(told.contains("the keys have to be asked for"), "{told}");
+    assert!(told.contains("asks location = /keys for keys"), "{told}");
 }

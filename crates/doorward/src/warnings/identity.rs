@@ -1,5 +1,5 @@
-//! Fields that tell an upstream who is asking: set from the auth service's answer in one location, left as the client
-//! sent them in another.
+//! Fields that tell an upstream who is asking: set from the auth service's answer, or from a token, in one location, left
+//! as the client sent them in another.
 
 use std::collections::HashMap;
 
@@ -7,16 +7,18 @@ use conf::Node;
 
 use super::site::Site;
 use super::values::{Definitions, variables};
-use super::{Found, is_done};
+use super::{Found, is_done, tokens};
 use crate::request_fields::IDENTITY;
 
 pub fn check(site: &Site<'_>, definitions: &Definitions, found: &mut Found) {
-    let told = told_by_auth(site, definitions);
+    let told = told_of_identity(site, definitions);
     if told.is_empty() {
         return;
     }
-    let auth: Vec<usize> = site.auth_locations().into_iter().map(|(location, _)| location).collect();
-    for location in site.locations().filter(|location| !auth.contains(location)) {
+    let mut asked: Vec<usize> = site.auth_locations().into_iter().map(|(location, _)| location).collect();
+    // What asks for keys is no client's request.
+    asked.extend(tokens::key_locations(site));
+    for location in site.locations().filter(|location| !asked.contains(location)) {
         let Some(pass) = site.own(location, "proxy_pass").next() else { continue };
         let fields = site.upstream(location).and_then(|upstream| told.get(&upstream));
         let mut forged: Vec<(&String, &&Node)> =
@@ -25,8 +27,10 @@ pub fn check(site: &Site<'_>, definitions: &Definitions, found: &mut Found) {
         for (field, set) in forged {
             let shown = set_name(set, field);
             let place = site.place(set.span, pass.span);
+            let of_token = behind(set.bytes(1), definitions).any(|name| definitions.is_of_token(&name));
+            let whose = if of_token { "a token's" } else { "the auth service's" };
             let sentence = format!(
-                "\"{shown}\" passes from the client to the upstream in {}, which believes it to be the auth service's as \
+                "\"{shown}\" passes from the client to the upstream in {}, which believes it to be {whose} as \
                  {place} sets it: anyone can claim to be anybody",
                 site.name(location)
             );
@@ -44,8 +48,9 @@ pub fn check(site: &Site<'_>, definitions: &Definitions, found: &mut Found) {
     }
 }
 
-/// The fields that are set from the auth service's answers, in lower case, by upstream, each with the place of one.
-fn told_by_auth<'t>(
+/// The fields that are set from the auth service's answers and from tokens, in lower case, by upstream, each with the
+/// place of one.
+fn told_of_identity<'t>(
     site: &Site<'t>,
     definitions: &Definitions,
 ) -> HashMap<String, HashMap<String, &'t Node>> {
@@ -54,9 +59,9 @@ fn told_by_auth<'t>(
         let Some(upstream) = site.upstream(location) else { continue };
         let fields = told.entry(upstream).or_default();
         for line in site.in_force(location, &["proxy_set_header"]) {
-            let of_auth =
-                |name: String| definitions.behind_all(&name).iter().any(|n| definitions.of_auth.contains(n));
-            if variables(line.bytes(1)).into_iter().any(of_auth) {
+            let says_who =
+                |name: String| definitions.of_auth.contains(&name) || definitions.is_of_token(&name);
+            if behind(line.bytes(1), definitions).any(says_who) {
                 fields.entry(lower(line.bytes(0))).or_insert(line);
             }
         }
@@ -78,6 +83,11 @@ fn told_by_auth<'t>(
 /// The `auth` line in force, where it is on.
 fn asks_in_place<'t>(site: &Site<'t>, location: usize) -> Option<&'t Node> {
     site.in_force(location, &["auth"]).into_iter().find(|line| line.bytes(0) != b"off")
+}
+
+/// The variables that a value is made of, through any number of steps.
+fn behind<'d>(value: &[u8], definitions: &'d Definitions) -> impl Iterator<Item = String> + use<'d> {
+    variables(value).into_iter().flat_map(|name| definitions.behind_all(&name))
 }
 
 /// Whether a field reaches the upstream as the client sent it.
@@ -171,9 +181,25 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_that_the_client_sets_elsewhere_is_told() {
+        for claim in ["$jwt_claim_sub", "$user", "$mapped"] {
+            let text = format!(
+                "http {{ auth_jwt_claim_set $user sub; map $jwt_claim_sub $mapped {{ default $jwt_claim_sub; }} server {{\n\
+                 location /a {{ auth_jwt x; proxy_set_header X-User {claim}; proxy_pass http://app; }}\n\
+                 location /b {{ proxy_pass http://app; }} }} }}"
+            );
+            let told = crate::warnings::told(&text);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].starts_with("3: \"X-User\" passes from the client"), "{told:?}");
+            assert!(told[0].contains("believes it to be a token's as line 2 sets it"), "{told:?}");
+        }
+    }
+
+    #[test]
     fn a_field_that_is_replaced_or_goes_to_another_upstream_is_not() {
         for other in [
             "location /b { proxy_pass http://other; }",
+            "location = /keys { internal; proxy_pass http://app; } auth_jwt_key_request /keys;",
             "location /b { proxy_set_header x-user \"\"; proxy_pass http://app; }",
             "location /b { proxy_set_header X-User nobody; proxy_pass http://app; }",
             "location /b { proxy_pass_request_headers off; proxy_pass http://app; }",

@@ -74,6 +74,22 @@ fn keys_of_services(site: &Site<'_>, block: usize, found: &mut Found) {
     }
 }
 
+/// The locations that only the gateway itself asks, for keys.
+pub fn key_locations(site: &Site<'_>) -> Vec<usize> {
+    let lines = (0..site.blocks.len())
+        .flat_map(|block| site.own(block, "auth_jwt_key_request").map(move |line| (block, line)));
+    let asked = lines.flat_map(|(block, line)| {
+        let path = line.bytes(0).split(|byte| *byte == b'?').next().unwrap_or_default();
+        // Around servers a line is in force in each.
+        let servers = (0..site.blocks.len()).filter(move |at| {
+            matches!(site.blocks[*at].kind, Kind::Server)
+                && site.server_of(block).is_none_or(|own| own == *at)
+        });
+        servers.filter_map(move |server| site.locate(server, path))
+    });
+    asked.filter(|location| site.own(*location, "internal").next().is_some()).collect()
+}
+
 /// Requirements where no token is asked for.
 fn required_of_nobody(site: &Site<'_>, block: usize, found: &mut Found) {
     for line in site.own(block, "auth_jwt_require") {

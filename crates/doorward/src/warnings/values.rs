@@ -9,6 +9,8 @@ use conf::{Node, Piece, Tree};
 pub struct Definitions {
     /// Those that `auth_request_set` gives a value.
     pub of_auth: HashSet<String>,
+    /// Those that `auth_jwt_claim_set` gives a value.
+    of_tokens: HashSet<String>,
     /// Those that `set` gives a value, with the variables in it.
     set: HashMap<String, HashSet<String>>,
     /// Those that `map` and the like compute, with the variables they are made of.
@@ -32,6 +34,7 @@ impl Definitions {
             let (first, second) = (node.bytes(0), node.bytes(1));
             match &*node.name.text {
                 b"auth_request_set" => self.of_auth.extend(name(first)),
+                b"auth_jwt_claim_set" => self.of_tokens.extend(name(first)),
                 b"set" => {
                     if let Some(name) = name(first) {
                         self.set.entry(name).or_default().extend(variables(second));
@@ -57,6 +60,11 @@ impl Definitions {
             self.read.extend(node.args.iter().flat_map(|word| variables(&word.text)));
             self.read(node.block.as_deref().unwrap_or_default());
         }
+    }
+
+    /// Whether the variable is what a token says (`auth_jwt`).
+    pub fn is_of_token(&self, name: &str) -> bool {
+        name.starts_with("jwt_claim_") || name == "jwt_payload" || self.of_tokens.contains(name)
     }
 
     /// Whether `set` gives the variable a value somewhere.

@@ -160,6 +160,55 @@ fn open_metrics_is_the_same_in_another_form() {
     assert_eq!(series(&answer.body), series(&gateway.metrics()));
 }
 
+const TOKENS: &str = r#"
+    location /token { auth_jwt x; auth_jwt_key_request /keys; proxy_pass http://service/; }
+    location = /keys { internal; return 200 '{"kty":"oct","kid":"hs","alg":"HS256","k":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}'; }
+    location /keyless { auth_jwt x; auth_jwt_key_request /gone; proxy_pass http://service/; }
+    location = /gone { internal; return 204; }
+"#;
+
+#[test]
+fn tokens_are_counted_by_what_becomes_of_them() {
+    let gateway = Gateway::start(TOKENS);
+    let token =
+        "eyJhbGciOiJIUzI1NiIsImtpZCI6ImhzIn0.eyJzdWIiOiJhbm4ifQ.__h5XG-cvimvTr78kvntTcc3j9yoJMxLns5Qhrxry5s";
+    let get = |path: &str, token: &str| {
+        gateway.get(path, &format!("Authorization: Bearer {token}\r\n"));
+    };
+    for _ in 0..3 {
+        get("/token", token);
+    }
+    get("/token", "a.b.c");
+    get("/token", "");
+    get("/keyless", token);
+    let page = gateway.metrics();
+    let of = |result: &str| {
+        value(&page, &format!("doorward_jwt_tokens_total{{server=\"www.example.com\",result=\"{result}\"}}"))
+    };
+    assert_eq!((of("checked"), of("known"), of("refused")), (1.0, 2.0, 1.0));
+    let asked = |location: &str, result: &str| {
+        let labels = format!("server=\"www.example.com\",location=\"{location}\",result=\"{result}\"");
+        value(&page, &format!("doorward_jwt_key_requests_total{{{labels}}}"))
+    };
+    assert_eq!((asked("/keys", "answered"), asked("/keys", "failed")), (4.0, 0.0));
+    assert_eq!((asked("/gone", "answered"), asked("/gone", "failed")), (0.0, 1.0));
+    assert_eq!(value(&page, "doorward_jwt_known_tokens"), 1.0);
+    let failures = |reason: &str| {
+        let labels = format!("server=\"www.example.com\",reason=\"{reason}\"");
+        value(&page, &format!("doorward_auth_failures_total{{{labels}}}"))
+    };
+    assert_eq!((failures("bad_token"), failures("no_keys"), failures("no_credentials")), (1.0, 1.0, 1.0));
+    // What is told of them is what the manual says.
+    let manual = Manual::read();
+    for (name, (kind, help)) in families(&page).iter().filter(|(name, _)| name.contains("_jwt_")) {
+        let (told_kind, labels, meaning) = &manual.rows[name];
+        assert_eq!((told_kind, meaning), (kind, help), "{name}");
+        for line in page.lines().filter(|line| name_of(line) == *name) {
+            assert_eq!(*labels, labels_of(line), "{name}");
+        }
+    }
+}
+
 #[test]
 fn the_manual_names_what_there_is() {
     let manual = Manual::read();

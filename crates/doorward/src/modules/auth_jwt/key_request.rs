@@ -6,6 +6,7 @@ use auth::jwt::{KeySet, MOST_SET};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wire::h1::{RequestHead, RequestParser};
 
+use super::counts::KeyCounts;
 use crate::body::Unread;
 use crate::boxed::boxed_future;
 use crate::client::Interrupted;
@@ -30,6 +31,7 @@ pub struct KeyRequest {
     lifetime: u64,
     /// Whose turn it is to ask.
     turn: Semaphore,
+    counts: Option<KeyCounts>,
     known: Mutex<Answer>,
 }
 
@@ -65,10 +67,10 @@ impl From<Stop> for Missing {
 
 impl KeyRequest {
     /// One that nobody has asked yet.
-    pub fn new(uri: Uri, lifetime: u64) -> KeyRequest {
+    pub fn new(uri: Uri, lifetime: u64, counts: Option<KeyCounts>) -> KeyRequest {
         // What depends on a request is no answer to another one.
         let lifetime = if uri.fixed_path().is_some() { lifetime } else { 0 };
-        KeyRequest { uri, lifetime, turn: Semaphore::new(1), known: Mutex::default() }
+        KeyRequest { uri, lifetime, turn: Semaphore::new(1), counts, known: Mutex::default() }
     }
 
     /// Path and query of the question.
@@ -145,6 +147,9 @@ impl KeyRequest {
         let (path, args) = self.uri.of(ex)?;
         let answer = Box::pin(fetch(ex, path, args)).await?;
         let answer = answer.and_then(|text| self.keep(ex, &text));
+        if let Some(counts) = &self.counts {
+            if answer.is_ok() { &counts.answered } else { &counts.failed }.add_one();
+        }
         let mut known = self.known();
         known.ended += 1;
         known.failed = answer.is_err();

@@ -1,6 +1,7 @@
 //! `ngx_http_auth_jwt_module`: lets requests pass that bring a JSON Web Token which one of the location's keys signed.
 
 mod challenge;
+mod counts;
 mod key_file;
 mod key_request;
 mod keys;
@@ -28,6 +29,7 @@ use crate::plan::{Access, Verdict};
 use crate::run::Stop;
 use crate::variables::{Row, Template};
 
+use counts::{Counts, KeyCounts};
 pub use key_file::KeyFiles;
 use key_request::{KeyRequest, Missing};
 use keys::{Keys, Source};
@@ -109,7 +111,7 @@ pub static MODULE: Module = Module {
             let lifetime = settings.key_cache.unwrap_or(0);
             let keys = keys.into_iter().map(|keys| match keys {
                 Written::Keys(source) => source,
-                Written::Request(uri) => Source::Request(cx.jwt.request(uri, lifetime)),
+                Written::Request(uri) => Source::Request(request(cx, uri, lifetime)),
             });
             let keys = Keys::of(keys.collect());
             let known = Known::of(cx)?;
@@ -121,6 +123,7 @@ pub static MODULE: Module = Module {
                 leeway: settings.leeway.unwrap_or(0) as f64,
                 required: settings.required.unwrap_or_default().into(),
                 known,
+                counts: Counts::of(cx),
             });
             plan.jwt = Some(jwt.clone());
             plan.access.push(Access::Jwt(jwt));
@@ -202,17 +205,18 @@ impl Compiled {
         self.requests.clear();
     }
 
-    /// What all locations of the server share that ask for the same keys.
-    fn request(&mut self, uri: Uri, lifetime: u64) -> Arc<KeyRequest> {
-        let shared = self.requests.entry((uri.text.clone(), lifetime));
-        shared.or_insert_with(|| Arc::new(KeyRequest::new(uri, lifetime))).clone()
-    }
-
     /// A number for a location.
     fn number(&mut self) -> u32 {
         self.locations += 1;
         self.locations
     }
+}
+
+/// What all locations of the server being finished share that ask for the same keys.
+fn request(cx: &mut Compiler, uri: Uri, lifetime: u64) -> Arc<KeyRequest> {
+    let counts = KeyCounts::of(cx, &uri.text);
+    let shared = cx.jwt.requests.entry((uri.text.clone(), lifetime));
+    shared.or_insert_with(|| Arc::new(KeyRequest::new(uri, lifetime, counts))).clone()
 }
 
 /// How a location checks tokens.
@@ -227,6 +231,7 @@ pub struct Jwt {
     leeway: f64,
     required: Box<[Line]>,
     known: Arc<Known>,
+    counts: Option<Counts>,
 }
 
 /// What came of a request's token.
@@ -280,6 +285,16 @@ impl Jwt {
     /// The services that are asked for keys.
     pub fn key_requests(&self) -> impl Iterator<Item = &KeyRequest> {
         self.keys.requests()
+    }
+
+    /// What is known of the request's token without asking anybody, for who only looks.
+    pub fn preview(&self, ex: &Exchange<'_>) -> String {
+        match self.look(ex) {
+            Some(Ok(_)) => "the token that it has is right".to_owned(),
+            Some(Err(Some(refusal))) => format!("{refusal}: 401"),
+            Some(Err(None)) => "it has none: 401".to_owned(),
+            None => "the keys have to be asked for".to_owned(),
+        }
     }
 
     /// Looks at the request's token, unless this location did so before. Nothing comes of it where the keys are not at
@@ -343,18 +358,31 @@ impl Jwt {
     }
 
     fn verify(&self, text: &[u8], sets: &[Arc<KeySet>]) -> Outcome {
+        let outcome = self.known_or_checked(text, sets);
+        if let Some(counts) = &self.counts {
+            match &outcome {
+                Ok((_, true)) => counts.known.add_one(),
+                Ok((_, false)) => counts.checked.add_one(),
+                Err(_) => counts.refused.add_one(),
+            }
+        }
+        outcome.map(|(token, _)| token).map_err(Some)
+    }
+
+    /// The token if it is right, and whether that was known before.
+    fn known_or_checked(&self, text: &[u8], sets: &[Arc<KeySet>]) -> Result<(Arc<Token>, bool), Refusal> {
         let (seconds, milliseconds) = net::clock::wall();
         let now = seconds as f64 + f64::from(milliseconds) / 1000.0;
         let in_time = |token: &Token| token.check_time(now, self.leeway);
         let key = self.known.key(sets, text);
         if let Some(token) = self.known.find(&key) {
             in_time(&token).inspect_err(|_| self.known.forget(&key))?;
-            return Ok(token);
+            return Ok((token, true));
         }
         let token = Arc::new(Signed::parse(text).and_then(|signed| signed.verify(sets))?);
         in_time(&token)?;
         self.known.keep(&key, &token);
-        Ok(token)
+        Ok((token, false))
     }
 
     /// The token of a request whose access phase is still to come.

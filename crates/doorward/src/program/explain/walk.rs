@@ -225,7 +225,7 @@ fn access(ex: &mut Exchange<'_>, plan: &Plan, block: Option<conf::Span>, page: &
                     "auth_jwt_require",
                 ];
                 page.in_force(&number, block, &names);
-                page.more("asks for a token that one of these keys signed: otherwise 401");
+                page.more(&format!("asks for a token that one of these keys signed; {}", jwt.preview(ex)));
                 for request in jwt.key_requests() {
                     let Ok((path, args)) = request.target(ex) else { continue };
                     let mut child = ex.child(path, args);
