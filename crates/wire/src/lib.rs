@@ -5,8 +5,10 @@ mod range;
 
 pub mod cookie;
 pub mod date;
+pub mod destination;
 pub mod fastcgi;
 pub mod field;
+pub mod form;
 pub mod h1;
 pub mod host;
 pub mod list;
