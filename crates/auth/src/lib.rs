@@ -5,6 +5,7 @@ pub mod api_key;
 pub mod check;
 mod des_crypt;
 pub mod directory;
+pub mod form_token;
 pub mod identity;
 pub mod jwt;
 pub mod link;
