@@ -165,6 +165,11 @@ impl Directory {
         if let Some(found) = self.known(|known| &mut known.users, name, grace) {
             return found;
         }
+        self.user_as_stored(name).await
+    }
+
+    /// The user of a name as the store has it now.
+    pub async fn user_as_stored(&self, name: &str) -> Result<Option<Arc<KnownUser>>, StoreError> {
         let read = async |store: &dyn Store| {
             let user = store.user_by_name(name).await?;
             Ok(user.map(|user| KnownUser { identity: Arc::new(Identity::of_user(&user)), user }))

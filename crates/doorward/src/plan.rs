@@ -157,6 +157,8 @@ pub enum Content {
     StubStatus,
     /// `auth_service`.
     AuthService(auth_service::Endpoint),
+    /// `auth_login`.
+    Login(auth_service::Login),
     /// `auth_cache_purge`.
     AuthCachePurge(auth_request::Purge),
     /// `prometheus`.

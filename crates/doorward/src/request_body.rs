@@ -202,6 +202,27 @@ impl Visit<'_> {
         result
     }
 
+    /// The whole body of at most so many bytes, without keeping it: what it holds is for no log and no file. A longer one
+    /// ends the request with 413.
+    pub async fn small_body(&self, plan: &Plan, most: usize) -> Result<Vec<u8>, Stop> {
+        let too_large = || {
+            self.log(plan, Level::Error, format_args!("client sent a body of more than {most} bytes"));
+            Err(Stop::Status(413))
+        };
+        if self.head.content_length.is_some_and(|length| length > most as u64) {
+            return too_large();
+        }
+        // An auth service may have been shown it (`auth_request_body`).
+        let kept = self.body.borrow().kept.piece(0, most.saturating_add(1));
+        let mut bytes = kept.map_err(|_| Stop::Status(500))?;
+        while bytes.len() <= most {
+            if self.body_piece(plan, &mut bytes).await? == 0 {
+                return Ok(bytes);
+            }
+        }
+        too_large()
+    }
+
     /// Reads the next piece of payload onto `out`; 0 at the end.
     pub async fn body_piece(&self, plan: &Plan, out: &mut Vec<u8>) -> Result<usize, Stop> {
         if self.body_is_read() {

@@ -300,13 +300,14 @@ async fn access(ex: &mut Exchange<'_>, plan: &Plan) -> Result<(), Stop> {
     }
 }
 
-fn check(limit: Option<&AuthLimit>, ex: &mut Exchange<'_>) -> Result<(), Stop> {
+/// Refuses a request whose key has failed too often.
+pub fn check(limit: Option<&AuthLimit>, ex: &mut Exchange<'_>) -> Result<(), Stop> {
     limit.map_or(Ok(()), |limit| limit.check(ex))
 }
 
-/// Ends the access phase: a failure is counted (`auth_limit`), and who may be guessing a password waits for the answer
+/// Refuses a request for its credentials: a failure is counted (`auth_limit`), and who may be guessing a password waits for the answer
 /// (`auth_delay`).
-async fn refusal(ex: &mut Exchange<'_>, limit: Option<&AuthLimit>, status: u16) -> Stop {
+pub async fn refusal(ex: &mut Exchange<'_>, limit: Option<&AuthLimit>, status: u16) -> Stop {
     if let Some(limit) = limit
         && matches!(status, 401 | 403 | 407)
         && auth_outcome::is_failure(ex)
@@ -342,6 +343,7 @@ async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
         Content::EmptyGif => empty_gif::run(ex),
         Content::StubStatus => stub_status::run(ex),
         Content::AuthService(endpoint) => endpoint.run(ex).await,
+        Content::Login(login) => Box::pin(login.run(ex)).await,
         Content::AuthCachePurge(purge) => purge.run(ex),
         Content::Prometheus => prometheus::run(ex),
         Content::Status => status::run(ex),

@@ -115,6 +115,8 @@ reasons! {
     SessionOver = "session_over",
     /// What an auth service is asked about is missing or unclear.
     UnclearQuestion = "unclear_question",
+    /// The form that it sends was not filled in at the page of this host that it belongs to (`auth_login`).
+    ForgedForm = "forged_form",
     /// Nobody can tell: the store of users, keys and sessions does not answer.
     StoreUnavailable = "store_unavailable",
     /// The auth service answered 401.

@@ -2,6 +2,8 @@
 
 mod list;
 
+pub use list::escape_html;
+
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;

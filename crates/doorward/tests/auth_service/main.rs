@@ -5,6 +5,7 @@
 mod support;
 
 mod keys;
+mod login;
 mod people;
 mod questions;
 

@@ -95,6 +95,7 @@ impl Block {
             lifetime: 12 * 3600,
             login: None,
             domain: None,
+            return_hosts: Vec::new(),
         };
         for (at, word) in node.args.iter().enumerate() {
             let time = |text: &str| {
@@ -110,6 +111,7 @@ impl Block {
                         "it is a path of this server, such as /login, or a URL that starts with https://",
                     ));
                 }
+                Some(("return_hosts", names)) => rules.return_hosts = hosts(word, names)?,
                 Some(("domain", name)) if is_domain(name) => rules.domain = Some(name.to_owned()),
                 _ => return Err(invalid(word)),
             }
@@ -207,6 +209,20 @@ fn is_login(url: &str) -> bool {
     url.bytes().all(good)
         && !url.contains('#')
         && rest.map_or(url.starts_with('/') && !url.starts_with("//"), |rest| !rest.is_empty())
+}
+
+/// Hosts, with commas between.
+fn hosts(word: &Word, names: &str) -> Result<Vec<String>, Diagnostic> {
+    let host = |name: &str| {
+        wire::host::host(name.as_bytes()).is_ok().then(|| {
+            let name = name.to_ascii_lowercase();
+            name.strip_suffix(":443").map_or(name.clone(), str::to_owned)
+        })
+    };
+    names.split(',').map(host).collect::<Option<Vec<String>>>().ok_or_else(|| {
+        invalid(word)
+            .instead("they are hosts with commas between: return_hosts=app.example.com,shop.example.com:8443")
+    })
 }
 
 fn is_domain(name: &str) -> bool {

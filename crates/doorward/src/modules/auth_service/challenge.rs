@@ -8,6 +8,8 @@ pub struct Challenges {
     takes_tokens: bool,
     /// For who sends nothing, or something wrong: of all methods but tokens.
     others: Vec<String>,
+    /// For who logs in at the page.
+    form: Option<String>,
 }
 
 /// Why somebody is refused, as far as the client is told.
@@ -27,18 +29,29 @@ pub enum Cause<'c> {
 impl Challenges {
     /// Those of the methods that are on.
     pub fn new(realm: &str, takes_tokens: bool, basic: bool, session: Option<&SessionRules>) -> Challenges {
+        // A 401 has a challenge (RFC 9110, section 15.5.2); for forms there is no registered scheme.
+        let form = session.map(|SessionRules { cookie, login, .. }| {
+            let login = login.as_deref().unwrap_or_default();
+            format!("Cookie realm=\"{realm}\", form-action=\"{login}\", cookie-name=\"{cookie}\"")
+        });
         let mut others = Vec::new();
         if basic {
             others.push(format!("Basic realm=\"{realm}\", charset=\"UTF-8\""));
         }
-        if let Some(session) = session.filter(|_| !basic && !takes_tokens) {
-            // A 401 has a challenge (RFC 9110, section 15.5.2); for forms there is no registered scheme.
-            let form = session.login.as_deref().unwrap_or_default();
-            let cookie = &session.cookie;
-            others
-                .push(format!("Cookie realm=\"{realm}\", form-action=\"{form}\", cookie-name=\"{cookie}\""));
+        if !basic && !takes_tokens {
+            others.extend(form.clone());
         }
-        Challenges { realm: realm.to_owned(), takes_tokens, others }
+        Challenges { realm: realm.to_owned(), takes_tokens, others, form }
+    }
+
+    /// What the service calls itself.
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// The challenge of the login page.
+    pub fn of_form(&self) -> Option<&str> {
+        self.form.as_deref()
     }
 
     /// The values of `WWW-Authenticate`.

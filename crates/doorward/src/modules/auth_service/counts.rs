@@ -25,6 +25,8 @@ pub enum Method {
     Session,
     /// By user and password in each request.
     Basic,
+    /// By user and password at the login page.
+    Login,
 }
 
 /// What was answered.
@@ -40,7 +42,7 @@ pub enum Answer {
     Unavailable,
 }
 
-const METHODS: [Method; 4] = [Method::None, Method::ApiKey, Method::Session, Method::Basic];
+const METHODS: [Method; 5] = [Method::None, Method::ApiKey, Method::Session, Method::Basic, Method::Login];
 const ANSWERS_OF_ALL: [Answer; 4] =
     [Answer::Allowed, Answer::Refused, Answer::Forbidden, Answer::Unavailable];
 
@@ -52,6 +54,7 @@ impl Method {
             Method::ApiKey => "api_key",
             Method::Session => "session",
             Method::Basic => "basic",
+            Method::Login => "login",
         }
     }
 }
@@ -68,7 +71,7 @@ impl Answer {
 }
 
 /// The counters of a service, by method and answer.
-pub struct Counts([[Arc<Counter>; 4]; 4]);
+pub struct Counts([[Arc<Counter>; 4]; 5]);
 
 impl Counts {
     /// Those of a service.

@@ -9,6 +9,7 @@ mod credentials;
 mod decide;
 mod endpoint;
 mod in_place;
+mod login;
 mod passwords;
 mod rules;
 mod service;
@@ -18,6 +19,7 @@ use conf::{Contexts, Diagnostic, Node, Span, once};
 
 pub use endpoint::Endpoint;
 pub use in_place::InPlace;
+pub use login::Login;
 pub use service::{Service, keep};
 
 use crate::directives;
@@ -59,6 +61,11 @@ pub static MODULE: Module = Module {
             };
             once(&mut c.endpoint, (Named::of(n)?, asked_by), n)
         };
+        /// Shows the page where users of that service log in with name and password, and starts their sessions: the service has
+        /// `auth_session`, whose `login=` names the page's address. Then the browser goes back to where it came from (`return` in the
+        /// query), if that is a path of this host or a page of one of `return_hosts=`. Failed logins count for the `auth_limit` of the
+        /// location. Browsers keep the cookies that it needs only over https, and on the machine itself. Doorward's own directive.
+        "auth_login" in [LOCATION] (Text("name")) = "" => |c, _, n| once(&mut c.login, Named::of(n)?, n);
         /// Lets a request pass when that service knows its credentials: 401 with a challenge where it does not, or for browsers a
         /// redirect to the service's login page; 403 where they are not enough. Upstreams are told in `X-User-ID`, `X-User-Name`,
         /// `X-User-Email`, `X-User-Scope` and `X-User-Groups`, which clients cannot send themselves then. With `satisfy any` it is one
@@ -83,7 +90,7 @@ pub static MODULE: Module = Module {
         }),
     ],
     plan: |cx, scope, plan| {
-        let ServiceSettings { in_place, endpoint } = scope.get_mut::<ServiceSettings>();
+        let ServiceSettings { in_place, endpoint, login } = scope.get_mut::<ServiceSettings>();
         if let Some(Some(named)) = in_place {
             let service = named.find(cx)?;
             plan.hide_from_client(InPlace::fields());
@@ -92,6 +99,9 @@ pub static MODULE: Module = Module {
         if let Some((named, asked_by)) = endpoint {
             let service = named.find(cx)?;
             plan.content = Content::AuthService(Endpoint { service, asked_by: *asked_by });
+        }
+        if let Some(named) = login {
+            plan.content = Content::Login(Login { service: named.with_sessions(cx)? });
         }
         Ok(())
     },
@@ -108,9 +118,10 @@ pub static IN_BLOCK: Module = Module {
         /// Takes API keys (`doorward key create`), in this field or as `Authorization: Bearer`. Doorward's own directive.
         "auth_api_key" in [AUTH_SERVICE] (Optional(&Text("header=field"))) = "header=X-API-Key" => Block::api_key;
         /// Takes sessions of users who have logged in: in the cookie of that name, unused for no longer than `idle`, and no
-        /// longer than `lifetime` at all. `login` is where browsers without a session are sent. With `domain` the cookie is sent to all
+        /// longer than `lifetime` at all. `login` is where browsers without a session are sent; from there they come back to paths of the
+        /// login page's own host, and over https to `return_hosts`, names with commas between. With `domain` the cookie is sent to all
         /// hosts of a domain, and cannot have a name that starts with `__Host-`. Doorward's own directive.
-        "auth_session" in [AUTH_SERVICE] (Optional(&Many(&Text("cookie=name | idle=time | lifetime=time | login=url | domain=name")))) = "cookie=__Host-session idle=30m lifetime=12h" => Block::session;
+        "auth_session" in [AUTH_SERVICE] (Optional(&Many(&Text("cookie=name | idle=time | lifetime=time | login=url | domain=name | return_hosts=names")))) = "cookie=__Host-session idle=30m lifetime=12h" => Block::session;
         /// Takes user and password of the store's users (RFC 7617). Doorward's own directive.
         "auth_basic" in [AUTH_SERVICE] () = "" => |c, _, n| once(&mut c.basic, (), n);
         /// The realm that challenges name; the service's name where there is none. Doorward's own directive.
@@ -129,6 +140,7 @@ struct ServiceSettings {
     /// None at all for `off`.
     in_place: Option<Option<Named>>,
     endpoint: Option<(Named, AskedBy)>,
+    login: Option<Named>,
 }
 
 impl Settings for ServiceSettings {
@@ -142,6 +154,9 @@ impl Settings for ServiceSettings {
         self.inherit(location);
         if self.endpoint.is_none() {
             self.endpoint.clone_from(&location.endpoint);
+        }
+        if self.login.is_none() {
+            self.login.clone_from(&location.login);
         }
     }
 }
@@ -164,5 +179,17 @@ impl Named {
             Diagnostic::at(self.span, format!("unknown auth_service \"{}\"", self.name))
                 .instead(format!("declare it in the http block: auth_service {} {{ ... }}", self.name))
         })
+    }
+
+    /// The service, which has sessions.
+    fn with_sessions(&self, cx: &crate::compile::Compiler) -> Result<std::sync::Arc<Service>, Diagnostic> {
+        let service = self.find(cx)?;
+        if service.session.is_none() {
+            let text = format!("auth_service \"{}\" has no sessions that could begin or end", self.name);
+            return Err(
+                Diagnostic::at(self.span, text).instead("write auth_session login=/login; in its block")
+            );
+        }
+        Ok(service)
     }
 }

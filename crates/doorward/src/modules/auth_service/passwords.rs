@@ -48,7 +48,8 @@ pub enum Failed {
     Stop(Stop),
 }
 
-/// Finds the user, and compares the password: with nobody's where there is no such user, so that the time of the answer
+/// Finds the user, and compares the password, unless it is one of those that are `known`; without `known` the store says what the user
+/// is now, since what is begun by it lasts: with nobody's where there is no such user, so that the time of the answer
 /// does not tell that.
 pub async fn check(
     service: &Service,
@@ -59,7 +60,12 @@ pub async fn check(
 ) -> Login {
     let found = match str::from_utf8(user) {
         Ok(name) if name.len() <= password::LONGEST => {
-            service.directory.user_named(name, service.grace).await.map_err(Failed::Store)?
+            let directory = &service.directory;
+            let found = match known {
+                Some(_) => directory.user_named(name, service.grace).await,
+                None => directory.user_as_stored(name).await,
+            };
+            found.map_err(Failed::Store)?
         }
         _ => None,
     };

@@ -47,6 +47,17 @@ pub struct SessionRules {
     pub login: Option<String>,
     /// The domain of the cookie.
     pub domain: Option<String>,
+    /// Hosts, in lower case and with a port unless it is 443, that a login may lead to besides its own.
+    pub return_hosts: Vec<String>,
+}
+
+impl SessionRules {
+    /// The value of `Set-Cookie` that gives a browser a session.
+    pub fn set_cookie(&self, id: &str) -> String {
+        let SessionRules { cookie, domain, .. } = self;
+        let domain = domain.iter().map(|domain| format!("; Domain={domain}")).collect::<String>();
+        format!("{cookie}={id}; Path=/{domain}; Secure; HttpOnly; SameSite=Lax")
+    }
 }
 
 /// Opens the stores of a configuration's services, where that is not done yet. To be called by the process that serves.

@@ -140,7 +140,8 @@ fn calendar(unix: u64) -> (String, usize, String, String) {
     (text(12..16), month, text(5..7), text(17..25))
 }
 
-fn escape_html(text: &[u8], out: &mut Vec<u8>) {
+/// Appends a text as it may stand in a page, also between quotation marks.
+pub fn escape_html(text: &[u8], out: &mut Vec<u8>) {
     for &byte in text {
         match byte {
             b'<' => out.extend_from_slice(b"&lt;"),

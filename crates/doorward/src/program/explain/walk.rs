@@ -293,6 +293,7 @@ fn content(ex: &Exchange<'_>, plan: &Plan, block: Option<conf::Span>, page: &mut
         Content::EmptyGif => "empty_gif",
         Content::StubStatus => "stub_status",
         Content::AuthService(_) => "auth_service",
+        Content::Login(_) => "auth_login",
         Content::AuthCachePurge(_) => "auth_cache_purge",
         Content::Prometheus => "prometheus",
         Content::Status => "status",
