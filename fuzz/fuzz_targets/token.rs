@@ -3,7 +3,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use auth::jwt::{KeySet, MOST_TOKEN, Signed, Token, look_up, text};
+use auth::json::{look_up, text};
+use auth::jwt::{KeySet, MOST_TOKEN, Signed, Token};
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

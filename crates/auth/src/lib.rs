@@ -7,6 +7,7 @@ mod des_crypt;
 pub mod directory;
 pub mod form_token;
 pub mod identity;
+pub mod json;
 pub mod jwt;
 pub mod link;
 mod md5_crypt;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::value::RawValue;
 
 use super::key::{Fault, Key};
-use super::{MOST_KEYS, MOST_SET, json};
+use super::{MOST_KEYS, MOST_SET};
+use crate::json;
 
 /// Keys that tokens are checked with.
 pub struct KeySet {

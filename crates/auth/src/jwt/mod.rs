@@ -5,7 +5,6 @@
 //! operator gave, and never overrides what these are for (RFC 8725, 3.1).
 
 mod algorithm;
-mod json;
 mod key;
 mod key_set;
 #[cfg(test)]
@@ -13,7 +12,6 @@ mod tests;
 mod token;
 
 pub use algorithm::Algorithm;
-pub use json::{look_up, text};
 pub use key::Fault;
 pub use key_set::{Ignored, KeySet, NotASet, Place};
 pub use token::{Refusal, Signed, Token};

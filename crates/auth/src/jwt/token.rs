@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
 use super::key_set::KeySet;
-use super::{MOST_TOKEN, json};
+use super::MOST_TOKEN;
+use crate::json;
 
 /// Why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

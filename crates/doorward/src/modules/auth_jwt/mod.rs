@@ -276,7 +276,7 @@ impl Jwt {
         }
         let mut user = Vec::new();
         if let Some(subject) = token.claims.get("sub") {
-            auth::jwt::text(subject, &mut user);
+            auth::json::text(subject, &mut user);
         }
         ex.visit.auth.borrow_mut().user = user;
         Ok(Verdict::Allowed)

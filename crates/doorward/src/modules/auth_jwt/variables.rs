@@ -45,8 +45,8 @@ fn named(ex: &Exchange<'_>, part: Part, name: &[u8], out: &mut Vec<u8>) -> bool 
 
 fn read(ex: &Exchange<'_>, part: Part, names: &[impl AsRef<str>], out: &mut Vec<u8>) -> bool {
     let Some(token) = super::token(ex) else { return false };
-    let Some(value) = auth::jwt::look_up(part(&token), names) else { return false };
-    let found = auth::jwt::text(value, out);
+    let Some(value) = auth::json::look_up(part(&token), names) else { return false };
+    let found = auth::json::text(value, out);
     if !found && !value.is_null() {
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
         let names = names.join(" ").escape_debug().to_string();

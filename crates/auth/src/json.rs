@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 const INEXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Reads an object. One with a member twice is none, nor one with a number that cannot be kept as it was written.
-pub(super) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
+pub fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
     // Whether it is UTF-8 is seen once for all of it, which takes less time than string by string.
     let mut reader = serde_json::Deserializer::from_str(str::from_utf8(bytes).ok()?);
     let value = Strict.deserialize(&mut reader).ok()?;
