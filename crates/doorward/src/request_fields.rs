@@ -10,7 +10,7 @@ use wire::Name;
 use crate::exchange::{Exchange, Visit};
 use crate::field_names::AlikeNames;
 
-/// The fields that say who a client is, where an `auth_service` knows it.
+/// The fields that say who a client is, where `auth` or an endpoint of an `auth_service` tells it.
 pub const IDENTITY: [&str; 5] = ["X-User-ID", "X-User-Name", "X-User-Email", "X-User-Scope", "X-User-Groups"];
 
 /// Names and values of those fields, without the empty ones.
@@ -46,7 +46,7 @@ impl<'e> RequestFields<'e> {
             return RequestFields { visit, hidden: None, copied: None, identity: None };
         }
         let outcome = visit.auth.borrow();
-        let (copied, identity) = (outcome.copied.clone(), outcome.identity.clone());
+        let (copied, identity) = (outcome.copied.clone(), outcome.told.clone());
         RequestFields { visit, hidden: ex.plan.copied.as_deref(), copied, identity }
     }
 

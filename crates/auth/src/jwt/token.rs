@@ -1,14 +1,16 @@
 //! Tokens: taken apart, checked against keys, and judged by what they say of time.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
+use super::MOST_TOKEN;
 use super::algorithm::Algorithm;
 use super::key_set::KeySet;
-use super::MOST_TOKEN;
+use crate::identity::Identity;
 use crate::json;
 
 /// Why a token is refused.
@@ -81,6 +83,8 @@ pub struct Token {
     pub claims: Map<String, Value>,
     /// The claims as JSON, without line breaks.
     pub payload: Box<[u8]>,
+    /// Whom the claims name.
+    pub identity: Arc<Identity>,
     expires: Option<f64>,
     not_before: Option<f64>,
 }
@@ -151,6 +155,7 @@ impl<'t> Signed<'t> {
             expires: time(&claims, "exp")?,
             not_before: time(&claims, "nbf")?,
             header: self.header,
+            identity: Arc::new(Identity::of_claims(&claims)),
             claims,
             payload: payload.into(),
         })
@@ -174,7 +179,10 @@ impl Token {
         const OF_VALUES: usize = 6;
         let header: usize =
             self.header.iter().map(|(name, value)| name.len() + value.as_str().map_or(64, str::len)).sum();
-        self.payload.len() + (self.payload.len() + header) * OF_VALUES
+        self.payload.len()
+            + (self.payload.len() + header) * OF_VALUES
+            + size_of::<Identity>()
+            + self.identity.size()
     }
 }
 

@@ -57,9 +57,11 @@ pub struct Outcome {
     pub user: Vec<u8>,
     /// What came of its token (`auth_jwt`).
     pub jwt: Option<auth_jwt::Seen>,
-    /// Who it is, where an `auth_service` knows it.
+    /// Who it is, where an `auth_service` or a token says so (`$auth_user_id`, `$auth_scope` ...).
     pub identity: Option<Arc<Identity>>,
-    /// By which of the service's methods (`$auth_method`).
+    /// Who upstreams are told that it is: only `auth` has them told.
+    pub told: Option<Arc<Identity>>,
+    /// By which method that is known (`$auth_method`).
     pub method: Option<&'static str>,
     /// Where a browser is sent to log in, should it be refused with 401.
     pub login: Option<Vec<u8>>,

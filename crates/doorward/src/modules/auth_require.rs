@@ -1,7 +1,9 @@
 //! `ngx_http_auth_require_module`: requests pass only when values say so, which are known by the time of the access phase.
 
+use std::fmt;
 use std::sync::Arc;
 
+use auth::identity::{Identity, Lack, Required};
 use conf::Arg::{Many, Text};
 use conf::{Diagnostic, Node};
 
@@ -23,8 +25,10 @@ pub static MODULE: Module = Module {
         /// `error=`. It is asked after `auth_request`, and so it can decide by variables of `auth_request_set`, also
         /// through a `map`. Of several lines, which must all be met, the first that is not says the status. With
         /// `satisfy any` it is one of the methods that may let a request pass. A location that has lines of its own
-        /// inherits none; `off` leaves it without. Doorward counts 401 and 403 as failures (`auth_limit`).
-        "auth_require" in [HTTP SERVER LOCATION LIMIT_EXCEPT] (Many(&Text("$value | error=4xx | error=5xx | off")))
+        /// inherits none; `off` leaves it without. Doorward counts 401 and 403 as failures (`auth_limit`). Doorward's own are
+        /// `scope=` and `group=`: whom `auth` or `auth_jwt` has found must have them all, and is told in `WWW-Authenticate` which
+        /// scopes are required otherwise (RFC 6750).
+        "auth_require" in [HTTP SERVER LOCATION LIMIT_EXCEPT] (Many(&Text("$value | scope=name | group=name | error=4xx | error=5xx | off")))
             = "off" => require;
     },
     variables: &[],
@@ -78,7 +82,7 @@ pub fn line(
     may_be: impl Fn(u16) -> bool,
 ) -> Result<Line, Diagnostic> {
     let name = node.name.lossy();
-    let mut line = Line { values: Box::default(), error };
+    let mut line = Line { values: Box::default(), required: Required::default(), error };
     let mut values = Vec::new();
     for word in &node.args {
         if let Some(text) = word.text.strip_prefix(b"error=") {
@@ -93,6 +97,14 @@ pub fn line(
             })?;
             continue;
         }
+        if word.text.starts_with(b"scope=") || word.text.starts_with(b"group=") {
+            if !str::from_utf8(&word.text).is_ok_and(|text| line.required.add(text)) {
+                return Err(Diagnostic::at(word.span, format!("invalid parameter \"{}\"", word.lossy())).instead(
+                    "a scope is one word without quotation marks and backslashes (RFC 6749, 3.3), a group has no comma",
+                ));
+            }
+            continue;
+        }
         let value = Template::compile(word, &mut cx.variables)?;
         if value.variables().next().is_none() {
             return Err(Diagnostic::at(word.span, format!("\"{}\" says nothing of a request", word.lossy()))
@@ -100,7 +112,7 @@ pub fn line(
         }
         values.push((value, word.lossy().into()));
     }
-    if values.is_empty() {
+    if values.is_empty() && line.required.is_empty() {
         return Err(Diagnostic::at(node.name.span, format!("no value in \"{name}\" directive")).instead(
             format!("write the variables that must not be empty or 0: {name} $value ... [error=403];"),
         ));
@@ -119,7 +131,20 @@ fn refuses(status: u16) -> bool {
 pub struct Line {
     /// Each value with its text in the configuration, for the error log.
     values: Box<[(Template, Box<str>)]>,
+    /// What whoever asks must be allowed and belong to.
+    required: Required,
     error: u16,
+}
+
+impl Line {
+    /// The line, if it requires values alone: `auth_jwt_require` has no more.
+    pub fn of_values(self, node: &Node) -> Result<Line, Diagnostic> {
+        if self.required.is_empty() {
+            return Ok(self);
+        }
+        let sentence = format!("\"{}\" requires values, and neither scopes nor groups", node.name.lossy());
+        Err(Diagnostic::at(node.span, sentence).instead("write `auth_require scope=NAME;` beside it"))
+    }
 }
 
 /// What a location requires of a request.
@@ -129,27 +154,69 @@ pub struct Requirements {
 
 impl Requirements {
     /// Whether all requirements are met.
-    pub fn check(&self, ex: &Exchange<'_>) -> Result<Verdict, Stop> {
-        first_unmet(&self.lines, ex).map_err(|(status, text)| {
-            auth_outcome::set_reason(ex, Reason::Required);
-            ex.log(Level::Error, format_args!("authentication refused: required, \"{text}\" is empty or 0"));
-            Stop::Status(status)
-        })?;
-        Ok(Verdict::Allowed)
+    pub fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
+        let Err((status, unmet)) = first_unmet(&self.lines, ex) else { return Ok(Verdict::Allowed) };
+        auth_outcome::set_reason(ex, Reason::Required);
+        ex.log(Level::Error, format_args!("authentication refused: required, {unmet}"));
+        if let Unmet::Lack(lack) = &unmet
+            && matches!(status, 401 | 403)
+        {
+            challenge(ex, lack, status);
+        }
+        Err(Stop::Status(status))
     }
 }
 
-/// The status of the first line that is not met, and the text of its value that is empty or `0`.
-pub fn first_unmet<'l>(lines: &'l [Line], ex: &Exchange<'_>) -> Result<(), (u16, &'l str)> {
+/// What is not met.
+pub enum Unmet<'l> {
+    /// The value with this text is empty or `0`.
+    Value(&'l str),
+    /// Whoever asks lacks this.
+    Lack(Lack<'l>),
+}
+
+impl fmt::Display for Unmet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unmet::Value(text) => write!(f, "\"{text}\" is empty or 0"),
+            Unmet::Lack(Lack::Scopes(scopes)) => {
+                write!(f, "not all of scope \"{}\" is there", scopes.join(" "))
+            }
+            Unmet::Lack(Lack::Group(group)) => write!(f, "group \"{group}\" is not there"),
+        }
+    }
+}
+
+/// The status of the first line that is not met, and what is not.
+pub fn first_unmet<'l>(lines: &'l [Line], ex: &Exchange<'_>) -> Result<(), (u16, Unmet<'l>)> {
     let mut value = Vec::new();
     for line in lines {
         for (template, text) in &line.values {
             value.clear();
             template.append(ex, &mut value);
             if value.is_empty() || value == b"0" {
-                return Err((line.error, text));
+                return Err((line.error, Unmet::Value(text)));
             }
+        }
+        let outcome = ex.visit.auth.borrow();
+        let lack = match &outcome.identity {
+            Some(identity) => line.required.lack_of(identity),
+            None => line.required.lack_of(&Identity::default()),
+        };
+        if let Some(lack) = lack {
+            return Err((line.error, Unmet::Lack(lack)));
         }
     }
     Ok(())
+}
+
+/// Tells the client what it lacks, as who found out who it is does that.
+fn challenge(ex: &mut Exchange<'_>, lack: &Lack<'_>, status: u16) {
+    for method in ex.plan.access.iter().rev() {
+        match method {
+            Access::Service(service) => return service.challenge(ex, lack),
+            Access::Jwt(jwt) => return jwt.challenge(ex, lack, status),
+            _ => {}
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod cached;
 mod identity;
 mod order;
 mod refusals;
+mod required;
 pub mod site;
 mod tokens;
 mod unchecked;
@@ -29,6 +30,7 @@ const CHECKS: &[fn(&Site<'_>, &Definitions, &mut Found)] = &[
     refusals::check,
     unchecked::check,
     tokens::check,
+    required::check,
 ];
 
 /// All warnings about a configuration, in the order of its lines.

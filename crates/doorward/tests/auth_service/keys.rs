@@ -103,6 +103,21 @@ fn rules_decide_by_path_method_host_scope_and_group() {
 }
 
 #[test]
+fn a_location_requires_scopes_and_groups_of_whom_the_service_knows() {
+    let place = Place::start();
+    let (reader, writer) = (place.key(" --scope orders:read"), place.key(""));
+    let refused = place.gateway.get("/scoped", &format!("X-API-Key: {reader}\r\n"));
+    assert_eq!(refused.status, 403);
+    let challenge = "Bearer realm=\"main\", error=\"insufficient_scope\", scope=\"orders:write\"";
+    assert_eq!(refused.field("WWW-Authenticate"), Some(challenge));
+    let refused = place.gateway.get("/scoped", &format!("X-API-Key: {writer}\r\n"));
+    assert_eq!((refused.status, refused.field("WWW-Authenticate")), (404, None));
+    let log = place.gateway.log();
+    assert!(log.contains("required, not all of scope \"orders:write\" is there"), "{log}");
+    assert!(log.contains("required, group \"admins\" is not there"), "{log}");
+}
+
+#[test]
 fn guesses_are_limited_whatever_the_method() {
     let place = Place::start();
     let key = place.key("");

@@ -1,5 +1,6 @@
 //! What a client that is refused is told (RFC 6750, 3).
 
+use auth::identity::Lack;
 use auth::jwt::Refusal;
 use wire::h1::Method;
 
@@ -20,6 +21,15 @@ pub fn of_refusal(ex: &mut Exchange<'_>, realm: &[u8], refusal: Refusal) -> Stop
 pub fn of_requirement(ex: &mut Exchange<'_>, realm: &[u8], status: u16) -> Stop {
     let error = if status == 403 { "insufficient_scope" } else { "invalid_token" };
     refuse(ex, realm, status, &format!(", error=\"{error}\""))
+}
+
+/// The token is right, and who it names lacks something (RFC 6750, 3.1).
+pub fn of_lack(ex: &mut Exchange<'_>, realm: &[u8], lack: &Lack<'_>, status: u16) {
+    let scope = match lack {
+        Lack::Scopes(scopes) => format!(", scope=\"{}\"", scopes.join(" ")),
+        Lack::Group(_) => String::new(),
+    };
+    refuse(ex, realm, status, &format!(", error=\"insufficient_scope\"{scope}"));
 }
 
 fn refuse(ex: &mut Exchange<'_>, realm: &[u8], status: u16, error: &str) -> Stop {

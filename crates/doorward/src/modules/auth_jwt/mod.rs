@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use auth::identity::Lack;
 use auth::jwt::{KeySet, Refusal, Signed, Token};
 use conf::Arg::{Many, Optional, Text, Time};
 use conf::{Diagnostic, Span, once};
@@ -43,7 +44,8 @@ pub static MODULE: Module = Module {
         /// with 256, 384 and 512 bits, EdDSA with Ed25519) by a key of `auth_jwt_key_file`, and whose time has come
         /// (`nbf`) and is not over (`exp`); any other is refused with 401 and the realm. `token=` names a variable that
         /// has the token instead, such as `$cookie_auth_token`. `off` asks no more. The realm may contain variables. With
-        /// `satisfy any` it is one of the methods that may let a request pass. `$auth_user` is the token's `sub`.
+        /// `satisfy any` it is one of the methods that may let a request pass. `$auth_user` is the token's `sub`; `$auth_user_id`,
+        /// `$auth_email`, `$auth_scope`, `$auth_groups` say the rest, and `auth_require` requires it.
         "auth_jwt" in [HTTP SERVER LOCATION LIMIT_EXCEPT] (Text("string | off"), Optional(&Text("token=$variable"))) = "off" => |c, cx, n| {
             let realm = Template::compile(n.word(0)?, &mut cx.variables)?;
             let token = n.args.get(1).map(|word| token_variable(word, cx)).transpose()?;
@@ -94,7 +96,7 @@ pub static MODULE: Module = Module {
         /// value is a variable, such as one that a `map` makes of `$jwt_claim_iss`, or begins with one. Of several lines,
         /// which must all be met, the first that is not says the status. A location that has lines of its own inherits none.
         "auth_jwt_require" in [HTTP SERVER LOCATION LIMIT_EXCEPT] (Many(&Text("$value | error=401 | error=403"))) = "" => |c, cx, n| {
-            let line = auth_require::line(n, cx, 401, |status| matches!(status, 401 | 403))?;
+            let line = auth_require::line(n, cx, 401, |status| matches!(status, 401 | 403))?.of_values(n)?;
             c.required.get_or_insert_default().push(line);
             Ok(())
         };
@@ -269,8 +271,8 @@ impl Jwt {
                 return Err(challenge::of_refusal(ex, &realm, refusal));
             }
         };
-        if let Err((status, text)) = auth_require::first_unmet(&self.required, ex) {
-            ex.log(Level::Error, format_args!("authentication refused: required, \"{text}\" is empty or 0"));
+        if let Err((status, unmet)) = auth_require::first_unmet(&self.required, ex) {
+            ex.log(Level::Error, format_args!("authentication refused: required, {unmet}"));
             auth_outcome::set_reason(ex, Reason::Required);
             return Err(challenge::of_requirement(ex, &realm, status));
         }
@@ -278,8 +280,17 @@ impl Jwt {
         if let Some(subject) = token.claims.get("sub") {
             auth::json::text(subject, &mut user);
         }
-        ex.visit.auth.borrow_mut().user = user;
+        let mut outcome = ex.visit.auth.borrow_mut();
+        outcome.user = user;
+        outcome.method = Some("jwt");
+        outcome.identity = Some(token.identity.clone());
         Ok(Verdict::Allowed)
+    }
+
+    /// Tells the client what it lacks, where its token is right and something else is required (`auth_require`).
+    pub fn challenge(&self, ex: &mut Exchange<'_>, lack: &Lack<'_>, status: u16) {
+        let realm = self.realm.eval(ex);
+        challenge::of_lack(ex, &realm, lack, status);
     }
 
     /// The services that are asked for keys.

@@ -1,5 +1,7 @@
 //! What a service says to who is refused (RFC 9110, section 11.6.1; RFC 6750, section 3).
 
+use auth::identity::Lack;
+
 use super::service::SessionRules;
 
 /// The challenges of a service.
@@ -24,6 +26,16 @@ pub enum Cause<'c> {
     Scopes(&'c [String]),
     /// What was sent is good, but not enough.
     Forbidden,
+}
+
+impl<'c> Cause<'c> {
+    /// That of who lacks something.
+    pub fn of(lack: &Lack<'c>) -> Cause<'c> {
+        match lack {
+            Lack::Scopes(scopes) => Cause::Scopes(scopes),
+            Lack::Group(_) => Cause::Forbidden,
+        }
+    }
 }
 
 impl Challenges {

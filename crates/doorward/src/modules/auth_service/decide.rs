@@ -119,10 +119,7 @@ fn wrong(service: &Service, method: Method, why: Why) -> Refusal {
 
 fn not_enough(service: &Service, identity: &Identity, says: &Says<'_>) -> Refusal {
     let (cause, what) = match says {
-        Says::Scopes(scopes) => {
-            (Cause::Scopes(scopes), format!("scope \"{}\" is required", scopes.join(" ")))
-        }
-        Says::Group(group) => (Cause::Forbidden, format!("group \"{group}\" is required")),
+        Says::Lacking(lack) => (Cause::of(lack), lack.to_string()),
         Says::Denied | Says::Enough => (Cause::Forbidden, "denied by auth_rule".to_owned()),
     };
     Refusal {

@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use auth::identity::Identity;
+use auth::identity::{Identity, Lack};
 use wire::Name;
 use wire::h1::Method;
 
 use super::asked::Asked;
+use super::challenge::Cause;
 use super::decide::{Decision, Refusal, decide};
 use super::service::Service;
 use crate::exchange::Exchange;
@@ -43,11 +44,19 @@ impl InPlace {
                 outcome.user.clear();
                 outcome.user.extend_from_slice(identity.name.as_bytes());
                 outcome.method = Some(method.as_str());
+                outcome.told = Some(identity.clone());
                 outcome.identity = Some(identity);
                 Ok(Verdict::Allowed)
             }
             Decision::Refused(refusal) => Err(self.refuse(ex, &refusal)),
             Decision::Unavailable(error) => Err(unavailable(ex, &self.service, &error)),
+        }
+    }
+
+    /// Tells the client what it lacks, where the service lets it pass and something else does not (`auth_require`).
+    pub fn challenge(&self, ex: &mut Exchange<'_>, lack: &Lack<'_>) {
+        for challenge in self.service.challenges.of(&Cause::of(lack)) {
+            ex.response.fields.add("WWW-Authenticate", challenge.as_bytes());
         }
     }
 

@@ -1,6 +1,6 @@
 //! `auth_rule`: what a service requires of requests, by path, method and host.
 
-use auth::identity::Identity;
+use auth::identity::{Identity, Lack, Required};
 use conf::{Diagnostic, Node};
 
 use super::asked::Asked;
@@ -10,8 +10,7 @@ pub struct Rule {
     path: Vec<u8>,
     methods: Vec<Vec<u8>>,
     hosts: Vec<Vec<u8>>,
-    scopes: Vec<String>,
-    groups: Vec<String>,
+    required: Required,
     deny: bool,
 }
 
@@ -22,10 +21,8 @@ pub enum Says<'r> {
     Enough,
     /// Nobody may.
     Denied,
-    /// These scopes are required, and not all of them are there.
-    Scopes(&'r [String]),
-    /// This group is required.
-    Group(&'r str),
+    /// Something is required that is not there.
+    Lacking(Lack<'r>),
 }
 
 impl Rule {
@@ -37,27 +34,20 @@ impl Rule {
             return Err(Diagnostic::at(word.span, format!("invalid path \"{}\"", word.lossy()))
                 .instead("it starts with \"/\", and stands for all that is below it"));
         }
-        let mut rule = Rule {
-            path,
-            methods: Vec::new(),
-            hosts: Vec::new(),
-            scopes: Vec::new(),
-            groups: Vec::new(),
-            deny: false,
-        };
+        let mut rule =
+            Rule { path, methods: Vec::new(), hosts: Vec::new(), required: Required::default(), deny: false };
         for (at, word) in node.args.iter().enumerate().skip(1) {
             let text = node.str(at)?;
             match text.split_once('=') {
                 Some((_, "")) => return Err(super::block::invalid(word)),
                 Some(("method", name)) => rule.methods.push(name.as_bytes().to_vec()),
                 Some(("host", name)) => rule.hosts.push(name.to_ascii_lowercase().into_bytes()),
-                Some(("scope", name)) => rule.scopes.push(name.to_owned()),
-                Some(("group", name)) => rule.groups.push(name.to_owned()),
+                Some(("scope" | "group", _)) if rule.required.add(text) => {}
                 None if text == "deny" => rule.deny = true,
                 _ => return Err(super::block::invalid(word)),
             }
         }
-        if rule.deny && !(rule.scopes.is_empty() && rule.groups.is_empty()) {
+        if rule.deny && !rule.required.is_empty() {
             return Err(Diagnostic::at(node.span, "what is denied to all requires nothing")
                 .instead("leave out `deny`, or `scope=` and `group=`"));
         }
@@ -80,12 +70,6 @@ impl Rule {
         if self.deny {
             return Says::Denied;
         }
-        if !self.scopes.iter().all(|scope| identity.has_scope(scope)) {
-            return Says::Scopes(&self.scopes);
-        }
-        match self.groups.iter().find(|group| !identity.is_in_group(group)) {
-            Some(group) => Says::Group(group),
-            None => Says::Enough,
-        }
+        self.required.lack_of(identity).map_or(Says::Enough, Says::Lacking)
     }
 }

@@ -260,7 +260,9 @@ fn access(ex: &mut Exchange<'_>, plan: &Plan, block: Option<conf::Span>, page: &
             }
             Access::Require(_) => {
                 page.in_force(&number, block, &["auth_require"]);
-                page.more("refuses where a value is empty or 0");
+                page.more(
+                    "refuses where a value is empty or 0, and who lacks a scope or group that is required",
+                );
             }
         }
     }
