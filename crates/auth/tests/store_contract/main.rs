@@ -6,6 +6,7 @@
 )]
 
 mod contract;
+mod gateways;
 mod killed;
 mod postgres;
 mod redis;

@@ -8,7 +8,7 @@ use auth::store::{Address, Change, Store, StoreError, What, open};
 use tempfile::TempDir;
 
 use crate::server::{self, Server};
-use crate::{contract, key, killed, session, wait, with_user};
+use crate::{contract, gateways, key, killed, session, wait, with_user};
 
 struct Redis {
     server: Server,
@@ -72,6 +72,7 @@ fn answers_again(store: &Arc<dyn Store>) {
 fn redis_holds_the_contract() {
     let redis = Redis::start();
     contract::holds(&|| open(&redis.empty()).unwrap());
+    gateways::hear_of_revocations(&redis.empty());
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! SQLite: the contract, and what is its own.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use auth::store::{Address, Change, Store, StoreError, What, open};
 
-use crate::{contract, key, killed, user, wait, with_user};
+use crate::{contract, gateways, key, killed, server, user, wait, with_user};
 
 fn address(path: &Path) -> String {
     format!("sqlite:{}", path.display())
@@ -21,6 +21,7 @@ fn sqlite_holds_the_contract() {
         number.set(number.get() + 1);
         open(&address(&folder.path().join(format!("{}.db", number.get())))).unwrap()
     });
+    gateways::hear_of_revocations(&address(&folder.path().join("gateways.db")));
 }
 
 #[test]
@@ -42,6 +43,18 @@ fn only_the_owner_may_read_the_files() {
     assert!(files.len() > 1, "the log of writes is a file of its own");
     for file in files {
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
+    }
+    drop(store);
+}
+
+#[test]
+fn the_files_belong_to_whom_their_folder_belongs_to() {
+    // Where root runs this, it is a folder of somebody else.
+    let folder = server::folder();
+    let (store, _) = with_user(&|| open(&address(&folder.path().join("store.db"))).unwrap());
+    let owner = folder.path().metadata().unwrap().uid();
+    for file in fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap()) {
+        assert_eq!(file.metadata().unwrap().uid(), owner, "{:?}", file.path());
     }
     drop(store);
 }
