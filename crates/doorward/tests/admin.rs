@@ -356,6 +356,16 @@ fn the_configuration_says_where_the_store_is() {
 }
 
 #[test]
+fn a_path_that_is_mistyped_makes_no_store() {
+    let place = Place::new();
+    for words in ["user list", "user disable ada", "key list", "key revoke x", "session list"] {
+        let refused = place.refuses(words);
+        assert!(refused.ends_with("/store.db: \"user add\" makes one\n"), "{refused}");
+    }
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn what_is_not_understood_is_said() {
     let place = Place::new();
     for (words, said) in [

@@ -27,6 +27,13 @@ pub struct Verb {
     pub run: fn(&Desk, &Given) -> Result<(), String>,
 }
 
+impl Verb {
+    /// Whether it may be the first that is done.
+    pub fn begins(&self) -> bool {
+        (self.subject, self.name) == ("user", "add")
+    }
+}
+
 /// Everything that can be done.
 const VERBS: &[Verb] = &[
     Verb {

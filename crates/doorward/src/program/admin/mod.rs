@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use auth::store::{Answer, PAGE, Store, User};
+use auth::store::{Address, Answer, PAGE, Store, User};
 
 use super::flags::Flags;
 use super::say::say;
@@ -45,7 +45,15 @@ fn done(flags: &Flags, subject: &str, words: Vec<OsString>) -> Result<(), String
         .enable_time()
         .build()
         .map_err(|error| format!("there is no event loop: {error}"))?;
-    let store = place::find(flags, &given)?.open().map_err(|error| error.to_string())?;
+    let store = place::find(flags, &given)?;
+    // A path that is mistyped makes no new store, in which nothing is.
+    if let Address::Sqlite(path) = &store
+        && !verb.begins()
+        && !path.exists()
+    {
+        return Err(format!("there is no store {}: \"user add\" makes one", path.display()));
+    }
+    let store = store.open().map_err(|error| error.to_string())?;
     (verb.run)(&Desk { store, runtime }, &given)
 }
 
