@@ -1,13 +1,14 @@
 //! Loads Doorward and nginx side by side with the same configuration and prints CPU time per request.
 //!
 //! `cargo run --release -p bench -- [ROW ...] [--rounds N] [--seconds S]` measures the named rows (all without names),
-//! `-- --idle N` the memory of N idle connections, `-- --token` what a token costs that is new, `-- --list` names the rows. The servers share core 0 in turns;
+//! `-- --idle N` the memory of N idle connections, `-- --token` what a token costs that is new, `-- --keys` the memory of 100,000 API keys, `-- --list` names the rows. The servers share core 0 in turns;
 //! wrk and the services behind the gateway have core 1.
 
 mod backend;
 mod idle;
 mod load;
 mod options;
+mod people;
 mod rows;
 mod server;
 mod table;
@@ -44,6 +45,9 @@ fn main() -> Outcome<()> {
     let backend = Backend::start(&options.nginx()?)?;
     if let Some(connections) = options.idle {
         return idle::compare(&contestants, &backend, connections);
+    }
+    if options.keys {
+        return people::measure(&contestants[0], &backend);
     }
     println!("{}", table::head());
     for row in options.rows()? {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::Outcome;
 use crate::rows::{self, Row};
 
-const USAGE: &str = "bench [ROW ...] [--rounds N] [--seconds S] [--idle N] [--token] [--list] [--doorward PATH] [--nginx PATH]";
+const USAGE: &str = "bench [ROW ...] [--rounds N] [--seconds S] [--idle N] [--token] [--keys] [--list] [--doorward PATH] [--nginx PATH]";
 
 /// What was asked for.
 pub(crate) struct Options {
@@ -20,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) idle: Option<usize>,
     /// Measure what a new token costs and nothing else.
     pub(crate) token: bool,
+    /// Measure the memory of API keys and nothing else.
+    pub(crate) keys: bool,
     /// Name the rows and end.
     pub(crate) list: bool,
     doorward: Option<PathBuf>,
@@ -34,6 +36,7 @@ impl Options {
             seconds: 3,
             idle: None,
             token: false,
+            keys: false,
             list: false,
             doorward: env::var_os("DOORWARD_BINARY").map(PathBuf::from),
             nginx: env::var_os("DOORWARD_ORACLE").map(PathBuf::from),
@@ -48,6 +51,7 @@ impl Options {
                 "--doorward" => options.doorward = Some(value()?.into()),
                 "--nginx" => options.nginx = Some(value()?.into()),
                 "--token" => options.token = true,
+                "--keys" => options.keys = true,
                 "--list" => options.list = true,
                 flag if flag.starts_with('-') => return Err(format!("unknown {flag}\n{USAGE}").into()),
                 row => options.names.push(row.to_owned()),

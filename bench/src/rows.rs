@@ -225,6 +225,46 @@ pub(crate) static ALL: &[Row] = &[
         http: |at| if at.gateway.kind == Kind::Nginx { auth(at) } else { token(at) },
         without: None,
     },
+    Row {
+        name: "service-key",
+        what: "auth_service asked with one of 1,000,000 keys, beside return 204",
+        path: "/auth",
+        status: 204,
+        connections: 64,
+        bearer: Bearer::ApiKey,
+        http: service,
+        without: Some(nothing),
+    },
+    Row {
+        name: "service-session",
+        what: "auth_service asked with a session, beside return 204",
+        path: "/auth",
+        status: 204,
+        connections: 64,
+        bearer: Bearer::Session,
+        http: service,
+        without: Some(nothing),
+    },
+    Row {
+        name: "auth-in-place",
+        what: "auth with one of 1,000,000 keys, beside proxy",
+        path: "/",
+        status: 200,
+        connections: 64,
+        bearer: Bearer::ApiKey,
+        http: in_place,
+        without: Some(proxy),
+    },
+    Row {
+        name: "service-asked",
+        what: "auth_request that asks auth_service here, beside nginx that asks a service",
+        path: "/",
+        status: 200,
+        connections: 64,
+        bearer: Bearer::ApiKey,
+        http: |at| if at.gateway.kind == Kind::Nginx { auth(at) } else { service_asked(at) },
+        without: None,
+    },
 ];
 
 /// Something shows metrics, and so they are counted.
@@ -241,6 +281,35 @@ fn token(at: &Setting<'_>) -> String {
         at.backend.files
     );
     proxy(at).replace("location / {", &jwt)
+}
+
+fn store(at: &Setting<'_>) -> String {
+    let files = &at.backend.files;
+    format!("auth_service bench {{ auth_store sqlite:{files}/auth.db; auth_api_key; auth_session; }}\n")
+}
+
+fn service(at: &Setting<'_>) -> String {
+    let own = format!(
+        "access_log off; server {{ listen 127.0.0.1:{}; location = /auth {{ auth_service bench; }} }}",
+        at.port
+    );
+    store(at) + &own
+}
+
+fn nothing(at: &Setting<'_>) -> String {
+    format!("access_log off; server {{ listen 127.0.0.1:{}; location = /auth {{ return 204; }} }}", at.port)
+}
+
+fn in_place(at: &Setting<'_>) -> String {
+    store(at) + &proxy(at).replace("location / {", "location / { auth bench;")
+}
+
+fn service_asked(at: &Setting<'_>) -> String {
+    let here = "location / { auth_request /auth;";
+    store(at)
+        + &proxy(at)
+            .replace("location / {", here)
+            .replace("server { listen", "server { location = /auth { internal; auth_service bench; } listen")
 }
 
 /// To an upstream over kept connections, spelled out for versions of nginx where that is not the default.

@@ -209,8 +209,10 @@ impl Server {
         // The load asks over kept connections for as long as it lasts.
         let kept = "keepalive_requests 1000000000; keepalive_timeout 1h;";
         let configuration = format!("{MAIN}\nhttp {{\n{kept}\n{http}\n}}");
+        // What they name is there before the server is.
+        let authorization = bearer.field(&backend.files)?;
         let process = Process::start(&gateway.binary, folder.path(), &configuration, Core::Server, port)?;
-        Ok(Self { process, port, authorization: bearer.field()?, name: gateway.kind.name(), _folder: folder })
+        Ok(Self { process, port, authorization, name: gateway.kind.name(), _folder: folder })
     }
 
     /// Fails when the server does not give the row's status: fast wrong answers are worth nothing.

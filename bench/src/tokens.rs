@@ -11,9 +11,9 @@ use aws_lc_rs::{hmac, rsa};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::Outcome;
+use crate::{Outcome, people};
 
-/// What stands behind `Authorization: Bearer`.
+/// Credentials that requests bring.
 #[derive(Clone, Copy)]
 pub(crate) enum Bearer {
     /// A word, so that an auth service has something to look at.
@@ -21,12 +21,18 @@ pub(crate) enum Bearer {
     Hs256,
     Rs256,
     Es256,
+    /// An API key of a store with a million of them.
+    ApiKey,
+    /// A session of that store.
+    Session,
 }
 
 impl Bearer {
-    /// The field.
-    pub(crate) fn field(self) -> Outcome<String> {
+    /// The field; `files` is the folder that has the store.
+    pub(crate) fn field(self, files: &str) -> Outcome<String> {
         let token = match self {
+            Self::ApiKey => people::of(files)?.keys.first().ok_or("no key")?.clone(),
+            Self::Session => return Ok(format!("Cookie: __Host-session={}", people::of(files)?.session)),
             Self::Word => "bench".to_owned(),
             Self::Hs256 => ISSUER.hs256("user")?,
             Self::Rs256 => ISSUER.rs256("user")?,

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use auth::store::{Address, Change, Store, StoreError, What, open};
+use auth::api_key::NewKey;
+use auth::check::{self, Why};
+use auth::directory::Directory;
+use auth::store::{Address, ApiKey, Change, Store, StoreError, Time, What, open};
 use tempfile::TempDir;
 
 use crate::server::{self, Server};
@@ -223,4 +226,56 @@ fn a_wrong_password_is_said_and_not_shown() {
     let error = wait(open(&address).unwrap().ping()).unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)));
     assert!(!error.to_string().contains("secret"), "{error}");
+}
+
+/// What a gateway says of a key.
+fn says(gateway: &Directory, key: &NewKey, grace: u64) -> Result<Result<String, Why>, StoreError> {
+    let checked = check::key(gateway, key.text.as_bytes(), Duration::from_secs(grace), Time::now());
+    wait(checked).map(|said| said.map(|identity| identity.name.clone()))
+}
+
+fn until(what: &str, is_true: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_true() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn while_the_store_is_away_only_who_is_known_is_let_in_and_only_for_the_grace() {
+    let mut redis = Redis::start();
+    let address = redis.empty();
+    let (store, ada) = with_user(&|| open(&address).unwrap());
+    let keys: Vec<NewKey> = (0..2)
+        .map(|_| {
+            let new = NewKey::generate().unwrap();
+            let key = ApiKey { id: new.id.clone(), digest: new.digest, ..key(&ada) };
+            wait(store.add_key(key)).unwrap();
+            new
+        })
+        .collect();
+    let [known, other] = keys.as_slice() else { unreachable!() };
+    let gateway = Directory::new(Address::parse(&address).unwrap(), 1 << 20);
+    gateway.keep(|_| ());
+    until("it is up to date", || {
+        says(&gateway, known, 0).is_ok_and(|said| said == Ok("ada".into())) && gateway.is_up_to_date()
+    });
+    assert_eq!(says(&gateway, known, 0), Ok(Ok("ada".into())));
+
+    redis.server.kill();
+    until("nobody is let in", || says(&gateway, known, 0).is_err());
+    let began = Instant::now();
+    assert_eq!(says(&gateway, known, 3600), Ok(Ok("ada".into())));
+    assert!(says(&gateway, other, 3600).is_err(), "what is not known cannot be let in");
+    assert!(says(&gateway, known, 0).is_err());
+    // It is known to be away: nobody waits for it.
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    until("the grace is over", || says(&gateway, known, 2).is_err());
+
+    redis.server.revive();
+    until("it is back", || says(&gateway, other, 0) == Ok(Ok("ada".into())));
+    answers_again(&store);
+    assert!(wait(store.revoke_key(&known.id)).unwrap());
+    until("the revocation holds", || says(&gateway, known, 3600) == Ok(Err(Why::Revoked)));
 }
