@@ -2,10 +2,28 @@
 
 use wire::Name;
 
+/// A set of known names.
+#[derive(Clone, Copy, Default)]
+pub struct KnownNames([u64; 2]);
+
+impl KnownNames {
+    /// Adds a name.
+    #[inline]
+    pub fn insert(&mut self, id: Name) {
+        self.0[id as usize / 64 % 2] |= 1 << (id as usize % 64);
+    }
+
+    /// Whether the name is in it.
+    #[inline]
+    pub fn contains(self, id: Name) -> bool {
+        self.0[id as usize / 64 % 2] & (1 << (id as usize % 64)) != 0
+    }
+}
+
 /// Names of fields, in any case: the known ones as bits, the few others one by one.
 #[derive(Clone, Default)]
 pub struct FieldNames {
-    known: [u64; 2],
+    known: KnownNames,
     others: Vec<Box<[u8]>>,
 }
 
@@ -21,14 +39,14 @@ impl FieldNames {
 
     /// Adds a known name.
     pub fn insert_known(&mut self, id: Name) {
-        self.known[id as usize / 64 % 2] |= 1 << (id as usize % 64);
+        self.known.insert(id);
     }
 
     /// Whether the name is in it; `id` is what [`Name::of`] says of `name`.
     #[inline]
     pub fn contains(&self, id: Name, name: &[u8]) -> bool {
         if id != Name::Other {
-            return self.known[id as usize / 64 % 2] & (1 << (id as usize % 64)) != 0;
+            return self.known.contains(id);
         }
         self.others.iter().any(|other| other.eq_ignore_ascii_case(name))
     }

@@ -2,12 +2,16 @@
 
 use wire::{Field, Name, Range};
 
+use crate::field_names::KnownNames;
+
 /// Fields in order, over the bytes of the head they came from and what was added since.
 #[derive(Default)]
 pub struct Fields {
     /// The bytes that the ranges point into.
     pub bytes: Vec<u8>,
     rows: Vec<Row>,
+    /// Names that some row has: most that are asked for are in no answer.
+    names: KnownNames,
 }
 
 /// One field and who may see it.
@@ -61,6 +65,9 @@ impl Fields {
             self.add_as(row.field.id, row.field.name.of(&old), row.field.value.of(&old), row.own);
         }
         self.rows.extend(fields.iter().map(|f| Row { field: *f, upstream: true, visible: true, own: false }));
+        for field in fields {
+            self.names.insert(field.id);
+        }
     }
 
     /// Every row, seen or not.
@@ -99,12 +106,12 @@ impl Fields {
 
     /// The first visible value of a known field.
     pub fn get(&self, id: Name) -> Option<&[u8]> {
-        self.rows.iter().find(|r| r.visible && r.field.id == id).map(|r| r.field.value.of(&self.bytes))
+        self.first(id, |row| row.visible).map(|row| row.field.value.of(&self.bytes))
     }
 
     /// Whether the visible `Location` came from elsewhere, and so is left as it is.
     pub fn location_is_foreign(&self) -> bool {
-        self.rows.iter().any(|r| r.visible && r.field.id == Name::Location && !r.own)
+        self.first(Name::Location, |row| row.visible && !row.own).is_some()
     }
 
     /// Adds a field.
@@ -126,6 +133,7 @@ impl Fields {
         let name = self.keep(name);
         let value = self.keep(value);
         self.rows.push(Row { field: Field { name, value, id }, upstream: false, visible: true, own });
+        self.names.insert(id);
     }
 
     /// Adds a field as an upstream's: of what answers in place of one.
@@ -144,7 +152,7 @@ impl Fields {
 
     /// Gives the first visible field of that name another value, and hides the others; adds it where there is none.
     pub fn set_in_place(&mut self, id: Name, name: &[u8], value: &[u8]) {
-        let at = self.rows.iter().position(|r| r.visible && r.field.id == id);
+        let at = self.position(id, |row| row.visible);
         self.hide(id, name);
         match at {
             Some(at) => self.replace(at, value),
@@ -170,7 +178,7 @@ impl Fields {
 
     /// Hides every field of that name from the client.
     pub fn hide(&mut self, id: Name, name: &[u8]) {
-        let Fields { bytes, rows } = self;
+        let Fields { bytes, rows, .. } = self;
         for row in rows.iter_mut() {
             let same = if id == Name::Other {
                 row.field.id == Name::Other && row.field.name.of(bytes).eq_ignore_ascii_case(name)
@@ -192,8 +200,7 @@ impl Fields {
 
     /// Says of the visible tag that it names no exact bytes (RFC 9110, 8.8.1): the body is changed on its way.
     pub fn weaken_etag(&mut self) {
-        let strong = |r: &Row| r.visible && r.field.id == Name::ETag;
-        let Some(at) = self.rows.iter().position(strong) else { return };
+        let Some(at) = self.position(Name::ETag, |row| row.visible) else { return };
         let tag = self.rows.get(at).map(|r| r.field.value.of(&self.bytes)).unwrap_or_default();
         if tag.starts_with(b"\"") {
             let weak = [b"W/", tag].concat();
@@ -205,7 +212,7 @@ impl Fields {
 
     /// Hides the upstream's fields that `hides` names.
     pub fn hide_where(&mut self, hides: impl Fn(Name, &[u8]) -> bool) {
-        let Fields { bytes, rows } = self;
+        let Fields { bytes, rows, .. } = self;
         for row in rows.iter_mut().filter(|r| r.upstream) {
             if hides(row.field.id, row.field.name.of(bytes)) {
                 row.visible = false;
@@ -215,7 +222,7 @@ impl Fields {
 
     /// The first value that the upstream sent of a known field, whether or not the client sees it.
     pub fn upstream_value(&self, id: Name) -> Option<&[u8]> {
-        self.rows.iter().find(|r| r.upstream && r.field.id == id).map(|r| r.field.value.of(&self.bytes))
+        self.first(id, |row| row.upstream).map(|row| row.field.value.of(&self.bytes))
     }
 
     /// Hides everything that the upstream sent.
@@ -223,6 +230,21 @@ impl Fields {
         for row in self.rows.iter_mut().filter(|r| r.upstream) {
             row.visible = false;
         }
+    }
+
+    /// The first row of a known field that is as wanted.
+    #[inline]
+    fn first(&self, id: Name, wanted: impl Fn(&Row) -> bool) -> Option<&Row> {
+        self.position(id, wanted).and_then(|at| self.rows.get(at))
+    }
+
+    /// Where the first row of a known field stands that is as wanted.
+    #[inline]
+    pub fn position(&self, id: Name, wanted: impl Fn(&Row) -> bool) -> Option<usize> {
+        if !self.names.contains(id) {
+            return None;
+        }
+        self.rows.iter().position(|row| row.field.id == id && wanted(row))
     }
 
     fn keep(&mut self, text: &[u8]) -> Range {

@@ -230,10 +230,9 @@ impl Rewrites {
     }
 
     fn redirect(&self, ex: &mut Exchange<'_>, name: Name) {
-        let rows = ex.response.fields.rows();
-        let found = rows.iter().position(|r| r.upstream && r.visible && r.field.id == name);
-        let Some(at) = found else { return };
-        let value = ex.response.fields.parts(&rows[at]).2.to_vec();
+        let fields = &ex.response.fields;
+        let Some(at) = fields.position(name, |row| row.upstream && row.visible) else { return };
+        let value = fields.parts(&fields.rows()[at]).2.to_vec();
         let start = if name == Name::Refresh {
             let url = value.windows(4).position(|w| w.eq_ignore_ascii_case(b"url="));
             let Some(url) = url else { return };
