@@ -437,6 +437,16 @@ pub fn itoa(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
     }
 }
 
+/// Appends a number with at least three digits, as statuses and milliseconds are written.
+pub fn append_three_digits(number: u64, out: &mut Vec<u8>) {
+    for least in [100, 10] {
+        if number < least {
+            out.push(b'0');
+        }
+    }
+    out.extend_from_slice(itoa(number, &mut [0; 20]));
+}
+
 /// `limit_rate`: how fast the body may go.
 struct Rate {
     per_second: u64,

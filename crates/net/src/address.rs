@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -49,12 +49,22 @@ impl Address {
         Some(Address::Unix(path))
     }
 
-    /// The address without its port, as `$remote_addr` shows it: `127.0.0.1`, `::1`, `unix:`.
-    pub fn ip_text(&self) -> String {
+    /// Appends the address without its port, as `$remote_addr` shows it: `127.0.0.1`, `::1`, `unix:`.
+    pub fn append_ip(&self, out: &mut Vec<u8>) {
         match self {
-            Address::Inet(inet) => inet.ip().to_string(),
-            Address::Unix(_) => "unix:".to_owned(),
+            // In every line of a log, and in fields of most requests that are passed on.
+            Address::Inet(SocketAddr::V4(inet)) => append_v4(inet.ip().octets(), out),
+            // Writing to memory does not fail.
+            Address::Inet(SocketAddr::V6(inet)) => drop(write!(out, "{}", inet.ip())),
+            Address::Unix(_) => out.extend_from_slice(b"unix:"),
         }
+    }
+
+    /// The same as a text of its own.
+    pub fn ip_text(&self) -> String {
+        let mut text = Vec::new();
+        self.append_ip(&mut text);
+        String::from_utf8(text).unwrap_or_default()
     }
 
     /// The port, if the address has one.
@@ -63,6 +73,21 @@ impl Address {
             Address::Inet(inet) => Some(inet.port()),
             Address::Unix(_) => None,
         }
+    }
+}
+
+fn append_v4(octets: [u8; 4], out: &mut Vec<u8>) {
+    for (at, octet) in octets.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b'.');
+        }
+        if octet >= 100 {
+            out.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            out.push(b'0' + octet / 10 % 10);
+        }
+        out.push(b'0' + octet % 10);
     }
 }
 
@@ -92,6 +117,17 @@ mod tests {
         assert_eq!(text(Address::Inet("[::1]:8080".parse().unwrap())), "[::1]:8080");
         assert_eq!(text(Address::Unix("/run/a.sock".into())), "unix:/run/a.sock");
         assert_eq!(text(Address::Unix(PathBuf::new())), "unix:");
+    }
+
+    #[test]
+    fn addresses_without_their_ports_are_written_as_the_standard_library_does() {
+        for octet in 0..=255 {
+            let ip = std::net::Ipv4Addr::new(octet, 255 - octet, 10, octet);
+            assert_eq!(Address::Inet((ip, 80).into()).ip_text(), ip.to_string());
+        }
+        let v6: SocketAddr = "[2001:db8::1]:80".parse().unwrap();
+        assert_eq!(Address::Inet(v6).ip_text(), "2001:db8::1");
+        assert_eq!(Address::Unix("/run/a.sock".into()).ip_text(), "unix:");
     }
 
     #[test]

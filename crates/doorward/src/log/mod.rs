@@ -9,9 +9,11 @@ pub use lines::{Lines, Pack};
 pub use syslog::Syslog;
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
+use std::io::Write as _;
 use std::sync::Arc;
 
+use crate::deliver::itoa;
 use crate::exchange::{Exchange, Visit};
 
 /// nginx's levels, the most severe first.
@@ -135,7 +137,9 @@ impl ErrorLog {
     #[cold]
     pub fn write_on(&self, level: Level, connection: u64, message: fmt::Arguments<'_>, client: &str) {
         if self.wants(level) {
-            self.put(level, Some(connection), message, None, |line| line.push_str(client));
+            self.put(level, Some(connection), message, None, |line| {
+                line.extend_from_slice(client.as_bytes());
+            });
         }
     }
 
@@ -169,39 +173,47 @@ impl ErrorLog {
         connection: Option<u64>,
         message: fmt::Arguments<'_>,
         gathered: Option<&Lines>,
-        append_context: impl FnOnce(&mut String),
+        append_context: impl FnOnce(&mut Vec<u8>),
     ) {
-        let mut line = String::with_capacity(512);
+        let mut line = Vec::with_capacity(512);
         let (seconds, _) = net::clock::wall();
         crate::time::error_log(seconds, &mut line);
-        let _ = write!(line, " [{}] {}#{}: ", level.name(), std::process::id(), net::thread_id());
+        line.extend_from_slice(b" [");
+        line.extend_from_slice(level.name().as_bytes());
+        line.extend_from_slice(b"] ");
+        append_number(u64::from(std::process::id()), &mut line);
+        line.push(b'#');
+        append_number(u64::from(net::thread_id().unsigned_abs()), &mut line);
+        line.extend_from_slice(b": ");
         if let Some(number) = connection {
-            let _ = write!(line, "*{number} ");
+            line.push(b'*');
+            append_number(number, &mut line);
+            line.push(b' ');
         }
         let _ = line.write_fmt(message);
         append_context(&mut line);
         // A line stays a line: what clients sent is quoted by who logs it, the rest cannot hold a newline.
-        if line.contains('\n') {
-            line = line.replace('\n', " ");
+        if line.contains(&b'\n') {
+            line.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
         }
-        line.push('\n');
+        line.push(b'\n');
         for (_, target) in self.targets.iter().filter(|(wanted, _)| level <= *wanted) {
             match target {
                 Target::File(file) => match gathered {
-                    Some(lines) if level >= Level::Error => lines.push(file, None, line.as_bytes()),
+                    Some(lines) if level >= Level::Error => lines.push(file, None, &line),
                     Some(lines) => {
                         lines.flush();
-                        file.write(line.as_bytes());
+                        file.write(&line);
                     }
-                    None => file.write(line.as_bytes()),
+                    None => file.write(&line),
                 },
-                Target::Syslog(syslog) => syslog.send_error(level, line.as_bytes()),
+                Target::Syslog(syslog) => syslog.send_error(level, &line),
             }
         }
     }
 }
 
-fn append_context(ex: &Exchange<'_>, line: &mut String) {
+fn append_context(ex: &Exchange<'_>, line: &mut Vec<u8>) {
     append_beginning(ex.visit, line);
     if !ex.is_main() {
         append_quoted(", subrequest", &ex.uri, line);
@@ -212,20 +224,20 @@ fn append_context(ex: &Exchange<'_>, line: &mut String) {
     append_end(ex.visit, line);
 }
 
-fn append_beginning(visit: &Visit<'_>, line: &mut String) {
+fn append_beginning(visit: &Visit<'_>, line: &mut Vec<u8>) {
     let realip = visit.realip.borrow();
     let address = realip.as_ref().unwrap_or(&visit.client.peer);
-    line.push_str(", client: ");
-    line.push_str(&address.ip_text());
-    line.push_str(", server: ");
-    line.push_str(&lossy(&visit.server.name));
+    line.extend_from_slice(b", client: ");
+    address.append_ip(line);
+    line.extend_from_slice(b", server: ");
+    line.extend_from_slice(lossy(&visit.server.name).as_bytes());
     let request = visit.head.line.of(visit.bytes);
     if !request.is_empty() {
         append_quoted(", request", request, line);
     }
 }
 
-fn append_end(visit: &Visit<'_>, line: &mut String) {
+fn append_end(visit: &Visit<'_>, line: &mut Vec<u8>) {
     for (what, id) in [(", host", wire::Name::Host), (", referrer", wire::Name::Referer)] {
         if let Some(field) = visit.head.fields.iter().find(|field| field.id == id) {
             append_quoted(what, field.value.of(visit.bytes), line);
@@ -233,11 +245,15 @@ fn append_end(visit: &Visit<'_>, line: &mut String) {
     }
 }
 
-fn append_quoted(what: &str, value: &[u8], line: &mut String) {
-    line.push_str(what);
-    line.push_str(": \"");
-    line.push_str(&lossy(value));
-    line.push('"');
+fn append_quoted(what: &str, value: &[u8], line: &mut Vec<u8>) {
+    line.extend_from_slice(what.as_bytes());
+    line.extend_from_slice(b": \"");
+    line.extend_from_slice(lossy(value).as_bytes());
+    line.push(b'"');
+}
+
+fn append_number(number: u64, line: &mut Vec<u8>) {
+    line.extend_from_slice(itoa(number, &mut [0; 20]));
 }
 
 fn lossy(bytes: &[u8]) -> Cow<'_, str> {

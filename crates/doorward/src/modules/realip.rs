@@ -37,7 +37,7 @@ pub static MODULE: Module = Module {
     },
     variables: &[
         Row::fresh("realip_remote_addr", |ex, out| {
-            out.extend_from_slice(ex.visit.client.peer.ip_text().as_bytes());
+            ex.visit.client.peer.append_ip(out);
             true
         }),
         Row::fresh("realip_remote_port", |ex, out| {

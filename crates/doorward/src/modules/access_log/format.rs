@@ -68,25 +68,46 @@ impl Format {
 
 /// `"`, `\` and everything that is no printable ASCII as `\xXX`.
 fn escape_default(value: &[u8], out: &mut Vec<u8>) {
-    for &byte in value {
-        match byte {
-            b'"' | b'\\' | 0..=31 | 127..=255 => {
-                out.extend_from_slice(b"\\x");
-                out.push(HEX[(byte >> 4) as usize]);
-                out.push(HEX[(byte & 15) as usize]);
-            }
-            _ => out.push(byte),
-        }
+    escape(
+        value,
+        out,
+        |byte| matches!(byte, b'"' | b'\\' | 0..=31 | 127..=255),
+        |byte, out| {
+            out.extend_from_slice(b"\\x");
+            append_hex(byte, out);
+        },
+    );
+}
+
+/// Appends a text with its special bytes as `append` writes them, and what is between them in one go.
+fn escape(
+    mut text: &[u8],
+    out: &mut Vec<u8>,
+    is_special: impl Fn(u8) -> bool,
+    append: impl Fn(u8, &mut Vec<u8>),
+) {
+    while let Some(at) = text.iter().position(|&byte| is_special(byte)) {
+        out.extend_from_slice(&text[..at]);
+        append(text[at], out);
+        text = &text[at + 1..];
     }
+    out.extend_from_slice(text);
+}
+
+fn append_hex(byte: u8, out: &mut Vec<u8>) {
+    out.push(HEX[(byte >> 4) as usize]);
+    out.push(HEX[(byte & 15) as usize]);
 }
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Appends a text as it stands between the quotes of a JSON string.
 pub fn escape_json(value: &[u8], out: &mut Vec<u8>) {
-    for &byte in value {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+    escape(
+        value,
+        out,
+        |byte| matches!(byte, b'"' | b'\\' | 0..=31),
+        |byte, out| match byte {
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
@@ -94,10 +115,9 @@ pub fn escape_json(value: &[u8], out: &mut Vec<u8>) {
             12 => out.extend_from_slice(b"\\f"),
             0..=31 => {
                 out.extend_from_slice(b"\\u00");
-                out.push(HEX[(byte >> 4) as usize]);
-                out.push(HEX[(byte & 15) as usize]);
+                append_hex(byte, out);
             }
-            _ => out.push(byte),
-        }
-    }
+            _ => out.extend_from_slice(&[b'\\', byte]),
+        },
+    );
 }

@@ -5,7 +5,7 @@ use wire::Name;
 use wire::h1::{Method, Version};
 
 use crate::compile::as_path;
-use crate::deliver::itoa;
+use crate::deliver::{append_three_digits, itoa};
 use crate::exchange::Exchange;
 use crate::log::{Level, system_error};
 use crate::modules::static_files::{map_to_path, root};
@@ -88,7 +88,10 @@ pub(super) const ROWS: &[Row] = &[
     Row::fresh("hostname", |_, out| append(crate::random::hostname(), out)),
     Row::fresh("server_name", |ex, out| append(&ex.server.name, out)),
     Row::fresh("server_addr", |ex, out| match ex.visit.client.local() {
-        Some(address) => append(address.ip_text().as_bytes(), out),
+        Some(address) => {
+            address.append_ip(out);
+            true
+        }
         None => false,
     }),
     Row::fresh("server_port", |ex, out| match ex.visit.client.local().and_then(Address::port) {
@@ -98,7 +101,10 @@ pub(super) const ROWS: &[Row] = &[
     Row::fresh("server_protocol", |ex, out| append(ex.visit.head.protocol.of(ex.visit.bytes), out)),
     Row::fresh("scheme", |_, out| append(b"http", out)),
     Row::fresh("https", |_, out| append(b"", out)),
-    Row::fresh("remote_addr", |ex, out| ex.with_remote(|a| append(a.ip_text().as_bytes(), out))),
+    Row::fresh("remote_addr", |ex, out| {
+        ex.with_remote(|a| a.append_ip(out));
+        true
+    }),
     Row::fresh("remote_port", |ex, out| {
         ex.with_remote(|a| match a.port() {
             Some(port) if port > 0 => number(u64::from(port), out),
@@ -127,8 +133,8 @@ pub(super) const ROWS: &[Row] = &[
     }),
     Row::fresh("request_filename", |ex, out| append(&map_to_path(ex, &ex.uri), out)),
     Row::fresh("status", |ex, out| {
-        let text = format!("{:03}", ex.status());
-        append(text.as_bytes(), out)
+        append_three_digits(u64::from(ex.status()), out);
+        true
     }),
     Row::fresh("bytes_sent", |ex, out| number(ex.visit.bytes_sent.get(), out)),
     Row::fresh("body_bytes_sent", |ex, out| number(ex.visit.body_bytes_sent.get(), out)),

@@ -342,7 +342,7 @@ pub(super) const VARIABLES: &[Row] = &[
             out.extend_from_slice(field.value.of(visit.bytes));
             out.extend_from_slice(b", ");
         }
-        ex.with_remote(|address| out.extend_from_slice(address.ip_text().as_bytes()));
+        ex.with_remote(|address| address.append_ip(out));
         true
     }),
     Row::fresh("proxy_host", |ex, out| passed_to(ex, out, |fixed| &fixed.authority)),
