@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::group::Upstream;
 use crate::config::Config;
 use crate::deliver::itoa;
@@ -42,7 +44,7 @@ pub struct Attempt {
 /// All attempts, in order.
 #[derive(Default)]
 pub struct Attempts {
-    list: Vec<Attempt>,
+    list: SmallVec<[Attempt; 1]>,
     url: Option<String>,
     /// Where `proxy_pass` led.
     pub passed_to: Option<Arc<Fixed>>,
