@@ -47,7 +47,8 @@ pub(super) fn compile(
 impl Format {
     /// Appends the line of a request, without its end.
     pub(super) fn append(&self, ex: &Exchange<'_>, out: &mut Vec<u8>) {
-        let mut value = Vec::new();
+        let buffers = &ex.visit.worker.buffers;
+        let mut value = buffers.take(256);
         for part in &self.parts {
             match part {
                 FormatPart::Text(text) => out.extend_from_slice(text),
@@ -63,6 +64,7 @@ impl Format {
                 }
             }
         }
+        buffers.put(value);
     }
 }
 

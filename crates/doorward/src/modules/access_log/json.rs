@@ -81,7 +81,8 @@ impl Json {
 
     /// Appends the line of a request, without its end.
     pub(super) fn append(&self, ex: &Exchange<'_>, out: &mut Vec<u8>) {
-        let mut value = Vec::new();
+        let buffers = &ex.visit.worker.buffers;
+        let mut value = buffers.take(256);
         for member in &self.members {
             out.extend_from_slice(member.start.as_bytes());
             value.clear();
@@ -96,6 +97,7 @@ impl Json {
             }
         }
         out.push(b'}');
+        buffers.put(value);
     }
 }
 
