@@ -8,6 +8,7 @@ use crate::compile::as_path;
 use crate::deliver::{append_three_digits, itoa};
 use crate::exchange::Exchange;
 use crate::log::{Level, system_error};
+use crate::modules::otel;
 use crate::modules::static_files::{map_to_path, root};
 use crate::modules::upstream::{append_fields, append_seconds};
 use crate::product;
@@ -56,9 +57,7 @@ pub(super) const ROWS: &[Row] = &[
         true
     }),
     Row::once("request_id", |_, out| {
-        for byte in crate::random::bytes::<16>() {
-            out.extend_from_slice(format!("{byte:02x}").as_bytes());
-        }
+        otel::append_hex(&crate::random::bytes::<16>(), out);
         true
     }),
     Row::fresh("request_completion", |ex, out| {

@@ -74,8 +74,8 @@ pub(super) fn append_parent(trace: TraceId, span: SpanId, sampled: bool, out: &m
 /// Where the span stands in `traceparent`.
 pub(super) const SPAN_AT: usize = 36;
 
-/// Appends bytes as hexadecimal digits.
-pub(super) fn append_hex(bytes: &[u8], out: &mut Vec<u8>) {
+/// Appends bytes as hexadecimal digits, as identifiers are written.
+pub fn append_hex(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend(bytes.iter().flat_map(|byte| hex(*byte)));
 }
 

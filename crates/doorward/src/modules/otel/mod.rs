@@ -12,7 +12,7 @@ mod trace;
 use conf::Arg::{Choice, Text};
 use conf::{Diagnostic, Span as Place};
 
-pub use context::SpanId;
+pub use context::{SpanId, append_hex};
 pub use exporter::Export;
 pub use record::{Part, begin, end, end_attempts, give_up};
 pub use send::{Sending, Spans};
@@ -93,16 +93,16 @@ pub static MODULE: Module = Module {
     },
     variables: &[
         Row::fresh("otel_trace_id", |ex, out| {
-            context::append_hex(&Trace::of(ex).id, out);
+            append_hex(&Trace::of(ex).id, out);
             true
         }),
         Row::fresh("otel_span_id", |ex, out| {
-            context::append_hex(&Trace::of(ex).span, out);
+            append_hex(&Trace::of(ex).span, out);
             true
         }),
         Row::fresh("otel_parent_id", |ex, out| match &Trace::of(ex).parent {
             Some(parent) => {
-                context::append_hex(parent, out);
+                append_hex(parent, out);
                 true
             }
             None => false,
