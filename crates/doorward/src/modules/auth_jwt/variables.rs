@@ -4,6 +4,7 @@ use auth::jwt::Token;
 use conf::{Diagnostic, Node};
 use serde_json::{Map, Value};
 
+use super::check::token;
 use crate::compile::Compiler;
 use crate::exchange::Exchange;
 use crate::log::Level;
@@ -25,7 +26,7 @@ pub fn header(ex: &Exchange<'_>, name: &[u8], out: &mut Vec<u8>) -> bool {
 
 /// `$jwt_payload`: all claims.
 pub fn payload(ex: &Exchange<'_>, out: &mut Vec<u8>) -> bool {
-    let Some(token) = super::token(ex) else { return false };
+    let Some(token) = token(ex) else { return false };
     out.extend_from_slice(&token.payload);
     true
 }
@@ -44,7 +45,7 @@ fn named(ex: &Exchange<'_>, part: Part, name: &[u8], out: &mut Vec<u8>) -> bool 
 }
 
 fn read(ex: &Exchange<'_>, part: Part, names: &[impl AsRef<str>], out: &mut Vec<u8>) -> bool {
-    let Some(token) = super::token(ex) else { return false };
+    let Some(token) = token(ex) else { return false };
     let Some(value) = auth::json::look_up(part(&token), names) else { return false };
     let found = auth::json::text(value, out);
     if !found && !value.is_null() {
