@@ -148,6 +148,23 @@ fn users_are_added_and_listed() {
 }
 
 #[test]
+fn what_is_given_is_changed_and_nothing_else() {
+    let place = Place::new();
+    place.says_with("user add ada --email ada@x.org --scope read --group staff --password-stdin", "one\n");
+    let before = place.user("ada");
+    let shown = place.shows("user change ada --scope write --scope all").remove(0);
+    assert_eq!(shown["scopes"], serde_json::json!(["write", "all"]));
+    let after = place.user("ada");
+    assert_eq!(after.scopes, ["write", "all"]);
+    assert!((after.email, after.groups, after.password) == (before.email, before.groups, before.password));
+    // Nothing between the two spaces: none.
+    place.says("user change ada --scope  --group  --email ");
+    let bare = place.user("ada");
+    assert!((bare.email, bare.scopes, bare.groups) == (None, vec![], vec![]));
+    assert_eq!(place.refuses("user change nobody"), "doorward: there is no user \"nobody\"\n");
+}
+
+#[test]
 fn a_new_password_and_a_disabled_user_end_all_sessions() {
     let place = Place::new();
     place.says_with("user add ada --password-stdin", "one\n");
@@ -239,6 +256,12 @@ fn a_key_is_shown_once_and_found_by_its_id() {
     let narrow_text = narrow["key"].as_str().unwrap();
     assert_eq!(Presented::parse(narrow_text.as_bytes()).unwrap().id, narrow["id"].as_str().unwrap());
 
+    let refused = place.refuses("key create ada --scope read --scope admin");
+    assert_eq!(
+        refused,
+        "doorward: user \"ada\" has no scope \"admin\", and a key may not do more than its user\n"
+    );
+
     place.says("user add robot --no-password");
     place.says("key create robot");
     assert_eq!(place.shows("key list").len(), 3);
@@ -257,7 +280,7 @@ fn a_key_is_shown_once_and_found_by_its_id() {
 #[test]
 fn keys_are_revoked_and_rotated() {
     let place = Place::new();
-    place.says("user add ada --no-password");
+    place.says("user add ada --no-password --scope read");
     let old = place.shows("key create ada --label nightly --expires 30d --scope read").remove(0);
     let id = old["id"].as_str().unwrap();
     let new = place.shows(&format!("key rotate {id} --overlap 1h")).remove(0);
@@ -369,7 +392,7 @@ fn a_path_that_is_mistyped_makes_no_store() {
 fn what_is_not_understood_is_said() {
     let place = Place::new();
     for (words, said) in [
-        ("user frobnicate", "\"user\" is followed by one of: add, list, passwd, disable, enable"),
+        ("user frobnicate", "\"user\" is followed by one of: add, change, list, passwd, disable, enable"),
         ("user add", "\"user add\" wants NAME"),
         ("user add a b", "too many words behind \"user add\""),
         ("user list --scope x", "\"user list\" has no option \"--scope\""),

@@ -98,6 +98,8 @@ pub trait Store: Send + Sync {
     fn user_by_id(&self, id: &str) -> Answer<Option<User>>;
     /// Up to `limit` users behind the name `after`, by their names.
     fn users(&self, after: Option<&str>, limit: u32) -> Answer<Vec<User>>;
+    /// Sets address, scopes and groups of the user of this id, and nothing else; whether there is such a user.
+    fn change_user(&self, user: User) -> Answer<bool>;
     /// Sets what is kept of a password; whether there is such a user. Sessions stay: [`Store::delete_sessions`].
     fn set_password(&self, user: &str, password: Option<String>) -> Answer<bool>;
     /// Disables a user, or enables it again; whether there is such a user.
@@ -176,13 +178,18 @@ impl Address {
         }
     }
 
-    /// The same with a file's relative path counted from a folder.
+    /// The same with relative paths of files counted from a folder.
     #[must_use]
-    pub fn under(self, folder: &Path) -> Address {
-        match self {
-            Address::Sqlite(path) => Address::Sqlite(folder.join(path)),
-            server => server,
+    pub fn under(mut self, folder: &Path) -> Address {
+        let path = match &mut self {
+            Address::Sqlite(path) => Some(path),
+            Address::Postgres(place) => place.authority.as_mut(),
+            Address::Redis(place) => place.authority.as_mut(),
+        };
+        if let Some(path) = path {
+            *path = folder.join(&path);
         }
+        self
     }
 
     /// Whether it carries a password, so that it must not be shown.

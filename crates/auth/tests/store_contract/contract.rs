@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use auth::store::{ApiKey, CHANGES, Change, Changes, Store, StoreError, Time, What};
+use auth::store::{ApiKey, CHANGES, Change, Changes, Store, StoreError, Time, User, What};
 
 use crate::{key, session, user, wait, with_user};
 
@@ -54,6 +54,7 @@ fn an_empty_store_is_empty(open: Open<'_>) {
     assert!(wait(store.keys(None, None, 10)).unwrap().is_empty());
     assert!(wait(store.sessions(None, None, 10)).unwrap().is_empty());
     assert!(!wait(store.set_password("x", None)).unwrap());
+    assert!(!wait(store.change_user(user("ada"))).unwrap());
     assert!(!wait(store.set_disabled("x", true)).unwrap());
     assert!(!wait(store.revoke_key("x")).unwrap());
     assert!(!wait(store.delete_session(&[0; 32])).unwrap());
@@ -158,7 +159,18 @@ fn users_change(open: Open<'_>) {
     assert!(wait(store.set_disabled(&ada.id, false)).unwrap());
     assert!(wait(store.set_password(&ada.id, None)).unwrap());
     (ada.disabled, ada.password) = (false, None);
-    assert!(wait(store.user_by_name("ada")).unwrap() == Some(ada));
+    assert!(wait(store.user_by_name("ada")).unwrap() == Some(ada.clone()));
+
+    (ada.email, ada.scopes, ada.groups) = (None, vec!["write".into(), "all".into()], vec![]);
+    assert!(wait(store.change_user(ada.clone())).unwrap());
+    assert!(wait(store.user_by_id(&ada.id)).unwrap() == Some(ada.clone()));
+    (ada.email, ada.scopes, ada.groups) = (Some("ada@example.net".into()), vec![], vec!["staff".into()]);
+    // What has calls of its own is left alone.
+    let other = User { disabled: true, password: Some("$x".into()), created: Time(1), ..ada.clone() };
+    assert!(wait(store.change_user(other)).unwrap());
+    assert!(wait(store.user_by_id(&ada.id)).unwrap() == Some(ada.clone()));
+    ada.scopes = vec!["two words".into()];
+    assert!(matches!(wait(store.change_user(ada)), Err(StoreError::Invalid(_))));
 }
 
 fn keys_are_revoked_for_good(open: Open<'_>) {
@@ -342,8 +354,9 @@ fn changes_are_told_once_and_in_order(open: Open<'_>) {
     );
     wait(store.set_disabled(&ada.id, true)).unwrap();
     wait(store.set_password(&ada.id, None)).unwrap();
+    wait(store.change_user(ada.clone())).unwrap();
     let next = changes(&store, Some(told.revision));
-    assert_eq!(next.what, What::These(vec![Change::User(id()), Change::User(id())]));
+    assert_eq!(next.what, What::These(vec![Change::User(id()); 3]));
     // A revision of another store, or of what was restored from a copy.
     assert_eq!(changes(&store, Some(next.revision + 1)).what, What::Everything);
     assert_eq!(changes(&store, Some(u64::MAX)).what, What::Everything);

@@ -97,3 +97,17 @@ fn an_address_is_told_from_one_with_another_password() {
         }
     }
 }
+
+#[test]
+fn relative_paths_count_from_a_folder() {
+    for (text, path) in [
+        ("sqlite:a.db", "/etc/x/a.db"),
+        ("sqlite:/a.db", "\"/a.db\""),
+        ("postgres://h/x?sslrootcert=ca.pem", "/etc/x/ca.pem"),
+        ("rediss://h?sslrootcert=tls/ca.pem", "/etc/x/tls/ca.pem"),
+        ("rediss://h?sslrootcert=/ca.pem", "\"/ca.pem\""),
+    ] {
+        let address = auth::store::Address::parse(text).unwrap().under(std::path::Path::new("/etc/x"));
+        assert!(format!("{address:?}").contains(path), "{address:?}");
+    }
+}

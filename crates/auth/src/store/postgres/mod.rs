@@ -66,7 +66,7 @@ macro_rules! values {
 pub struct Place {
     config: Config,
     /// Who vouches for the server, where it is not whom the machine trusts.
-    authority: Option<PathBuf>,
+    pub(super) authority: Option<PathBuf>,
 }
 
 impl Place {
@@ -278,6 +278,21 @@ impl Store for Postgres {
     fn users(&self, after: Option<&str>, limit: u32) -> Answer<Vec<User>> {
         let values = values![text(after.unwrap_or_default()), page(limit)];
         self.many(users!("WHERE name > $1 ORDER BY name LIMIT $2"), values, user)
+    }
+
+    fn change_user(&self, user: User) -> Answer<bool> {
+        if let Err(error) = user.check() {
+            return refused(error);
+        }
+        let line = Change::User(user.id.clone()).line();
+        let (scopes, groups) = (joined(&user.scopes), joined(&user.groups));
+        self.changed(
+            "WITH changed AS (
+                UPDATE doorward.users SET email = $2, scopes = $3, groups = $4 WHERE id = $1 RETURNING id
+             )
+             SELECT doorward.note($5, $6) FROM changed",
+            values![user.id, user.email, scopes, groups, line, CHANGES as i64],
+        )
     }
 
     fn set_password(&self, user: &str, password: Option<String>) -> Answer<bool> {

@@ -42,7 +42,7 @@ pub struct Place {
     /// Whether TLS is spoken.
     tls: bool,
     /// Who vouches for the server, where it is not whom the machine trusts.
-    authority: Option<PathBuf>,
+    pub(super) authority: Option<PathBuf>,
 }
 
 impl Place {
@@ -244,6 +244,17 @@ impl Store for Redis {
 
     fn users(&self, after: Option<&str>, limit: u32) -> Answer<Vec<User>> {
         self.many(scripts::USERS, values![behind(after), page(limit)], user)
+    }
+
+    fn change_user(&self, user: User) -> Answer<bool> {
+        if let Err(error) = user.check() {
+            return refused(error);
+        }
+        let line = Change::User(user.id.clone()).line();
+        let mut values = values![CHANGES.to_string(), line, user.id];
+        values.extend(values![joined(&user.scopes), joined(&user.groups)]);
+        values.extend(user.email.map(Vec::from));
+        self.change(scripts::CHANGE_USER, values, "")
     }
 
     fn set_password(&self, user: &str, password: Option<String>) -> Answer<bool> {

@@ -77,6 +77,17 @@ pub(super) const CHANGE: &str = script!(
     return 'done'"
 );
 
+/// ARGV: kept, line, id, scopes, groups, address or nothing.
+pub(super) const CHANGE_USER: &str = script!(
+    "local user = P .. 'user:' .. ARGV[3]
+    if redis.call('EXISTS', user) == 0 then return 'missing' end
+    note(ARGV[2], ARGV[1])
+    redis.call('HSET', user, 'scopes', ARGV[4])
+    redis.call('HSET', user, 'groups', ARGV[5])
+    if ARGV[6] then redis.call('HSET', user, 'email', ARGV[6]) else redis.call('HDEL', user, 'email') end
+    return 'done'"
+);
+
 /// ARGV: id, owner, fields.
 pub(super) const ADD_KEY: &str = script!(
     "if redis.call('EXISTS', P .. 'user:' .. ARGV[2]) == 0 then return 'nobody' end

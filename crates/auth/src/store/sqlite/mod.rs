@@ -161,6 +161,15 @@ impl Store for Sqlite {
         self.read(move |db| many(db, &page, params![after, limit.min(PAGE)], user))
     }
 
+    fn change_user(&self, user: User) -> Answer<bool> {
+        self.write(move |db| {
+            user.check()?;
+            let set = "UPDATE users SET email = ?2, scopes = ?3, groups = ?4 WHERE id = ?1";
+            let values = params![user.id, user.email, joined(&user.scopes), joined(&user.groups)];
+            changed(db, set, values, &Change::User(user.id.clone()))
+        })
+    }
+
     fn set_password(&self, id: &str, password: Option<String>) -> Answer<bool> {
         let id = id.to_owned();
         self.write(move |db| {

@@ -43,6 +43,13 @@ const VERBS: &[Verb] = &[
         options: &["email", "scope", "group", "password-stdin", "no-password"],
         run: users::add,
     },
+    Verb {
+        subject: "user",
+        name: "change",
+        wants: (&["NAME"], &[]),
+        options: &["email", "scope", "group"],
+        run: users::change,
+    },
     Verb { subject: "user", name: "list", wants: (&[], &[]), options: &[], run: users::list },
     Verb {
         subject: "user",
@@ -92,10 +99,10 @@ pub struct Given {
     pub json: bool,
     /// `--email`.
     pub email: Option<String>,
-    /// `--scope`, each.
-    pub scopes: Vec<String>,
-    /// `--group`, each.
-    pub groups: Vec<String>,
+    /// `--scope`, all of them.
+    pub scopes: Option<Vec<String>>,
+    /// `--group`, all of them.
+    pub groups: Option<Vec<String>>,
     /// `--label`.
     pub label: Option<String>,
     /// `--user`.
@@ -155,8 +162,14 @@ pub fn read(subject: &str, words: Vec<OsString>) -> Result<Command, String> {
 fn option_of(given: &mut Given, option: &str, parser: &mut lexopt::Parser) -> Result<(), String> {
     match option {
         "email" => given.email = Some(value(parser)?),
-        "scope" => given.scopes.extend(value(parser)?.split_whitespace().map(str::to_owned)),
-        "group" => given.groups.push(value(parser)?),
+        "scope" => {
+            let said = value(parser)?;
+            given.scopes.get_or_insert_default().extend(said.split_whitespace().map(str::to_owned));
+        }
+        "group" => {
+            let said = Some(value(parser)?).filter(|group| !group.is_empty());
+            given.groups.get_or_insert_default().extend(said);
+        }
         "label" => given.label = Some(value(parser)?),
         "user" => given.user = Some(value(parser)?),
         "expires" => given.expires = Some(seconds(option, parser)?),
@@ -200,6 +213,7 @@ fn help(subject: &str) -> &'static str {
 const USER: &str = "\
 Usage: doorward user add NAME [--email ADDRESS] [--scope SCOPE]... [--group GROUP]...
                      [--password-stdin | --no-password]
+       doorward user change NAME [--email ADDRESS] [--scope SCOPE]... [--group GROUP]...
        doorward user list
        doorward user passwd NAME [--password-stdin]
        doorward user disable NAME
@@ -208,6 +222,7 @@ Usage: doorward user add NAME [--email ADDRESS] [--scope SCOPE]... [--group GROU
 Users of an auth service. A password is asked for twice, or is the first line of the standard input with
 --password-stdin; --no-password adds a user who has none, as for API keys alone. A new password ends all
 sessions of the user, and so does disabling, which also stops the user's API keys until it is undone.
+change replaces what is given: all scopes by those of --scope, all groups by those of --group; '' is none.
 
 Options of all:
   --store ADDRESS : where the service keeps them: sqlite:PATH, postgres://USER@HOST/DATABASE or redis://HOST
@@ -222,7 +237,7 @@ Usage: doorward key create USER [--label TEXT] [--scope SCOPE]... [--expires TIM
        doorward key rotate ID [--overlap TIME] [--expires TIME]
 
 API keys of users. A new key is shown once, alone on the standard output, and is not kept anywhere. Without
---scope it has the scopes that its user has now; without --expires it does not expire. ID is the part of a
+--scope it has the scopes that its user has now, and never may it do more than its user; without --expires it does not expire. ID is the part of a
 key between dw_ and the second underscore.
 
 rotate makes a new key like the old one, with as long a life, and lets the old one expire after --overlap

@@ -15,6 +15,14 @@ const OVERLAP: u64 = 24 * 3600;
 /// `key create USER`
 pub fn create(desk: &Desk, given: &Given) -> Result<(), String> {
     let user = desk.user(&given.words.concat())?;
+    let scopes = given.scopes.clone().unwrap_or_else(|| user.scopes.clone());
+    // It would be refused where it is used, and nobody would know why.
+    if let Some(scope) = scopes.iter().find(|scope| !user.scopes.contains(scope)) {
+        let (scope, name) = (output::shown(scope), output::shown(&user.name));
+        return Err(format!(
+            "user \"{name}\" has no scope \"{scope}\", and a key may not do more than its user"
+        ));
+    }
     let new = NewKey::generate().map_err(|error| error.to_string())?;
     let now = Time::now();
     let key = ApiKey {
@@ -22,7 +30,7 @@ pub fn create(desk: &Desk, given: &Given) -> Result<(), String> {
         digest: new.digest,
         user: user.id,
         label: given.label.clone().unwrap_or_default(),
-        scopes: if given.scopes.is_empty() { user.scopes } else { given.scopes.clone() },
+        scopes,
         created: now,
         expires: given.expires.map(|lifetime| now.after(lifetime)),
         revoked: false,

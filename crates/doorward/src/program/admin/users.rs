@@ -15,10 +15,10 @@ pub fn add(desk: &Desk, given: &Given) -> Result<(), String> {
     let mut user = User {
         id: User::new_id().map_err(|error| error.to_string())?,
         name: given.words.concat(),
-        email: given.email.clone(),
+        email: email(given),
         password: None,
-        scopes: given.scopes.clone(),
-        groups: given.groups.clone(),
+        scopes: given.scopes.clone().unwrap_or_default(),
+        groups: given.groups.clone().unwrap_or_default(),
         disabled: false,
         created: Time::now(),
     };
@@ -32,6 +32,26 @@ pub fn add(desk: &Desk, given: &Given) -> Result<(), String> {
     }
     desk.wait(desk.store.add_user(user.clone()))?;
     list_of(given).show(&[row(&user)])
+}
+
+/// `user change NAME`
+pub fn change(desk: &Desk, given: &Given) -> Result<(), String> {
+    let mut user = desk.user(&given.words.concat())?;
+    if given.email.is_some() {
+        user.email = email(given);
+    }
+    if let Some(scopes) = &given.scopes {
+        user.scopes.clone_from(scopes);
+    }
+    if let Some(groups) = &given.groups {
+        user.groups.clone_from(groups);
+    }
+    desk.wait(desk.store.change_user(user.clone()))?;
+    list_of(given).show(&[row(&user)])
+}
+
+fn email(given: &Given) -> Option<String> {
+    given.email.clone().filter(|email| !email.is_empty())
 }
 
 /// `user list`
