@@ -5,8 +5,11 @@
     reason = "a test may assume; what is not a #[test] function itself is one part of it"
 )]
 
+#[path = "../support/browser.rs"]
 mod browser;
 mod gateway;
 mod page;
 mod prometheus;
 mod status;
+
+use gateway::{free_ports, wait_for};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::gateway::{free_ports, wait_for};
+use crate::{free_ports, wait_for};
 
 /// A browser with one window.
 pub struct Browser {
@@ -52,13 +52,13 @@ impl Browser {
 
     /// Opens a page.
     pub fn open(&self, url: &str) {
-        self.ask("POST", &format!("/session/{}/url", self.session), &json!({ "url": url }));
+        self.ask_window("POST", "url", &json!({ "url": url }));
     }
 
     /// What a script in the page returns.
     pub fn run(&self, script: &str) -> Value {
         let script = json!({ "script": script, "args": [] });
-        self.ask("POST", &format!("/session/{}/execute/sync", self.session), &script)
+        self.ask_window("POST", "execute/sync", &script)
     }
 
     /// What the page shows of an element and those in it; empty where it is not there.
@@ -70,9 +70,13 @@ impl Browser {
 
     /// What the page complained of since the last time.
     pub fn complaints(&self) -> Vec<String> {
-        let log =
-            self.ask("POST", &format!("/session/{}/se/log", self.session), &json!({ "type": "browser" }));
+        let log = self.ask_window("POST", "se/log", &json!({ "type": "browser" }));
         log.as_array().unwrap().iter().map(|entry| entry["message"].to_string()).collect()
+    }
+
+    /// Asks for something of the window: a command of WebDriver's and what goes with it.
+    pub fn ask_window(&self, method: &str, command: &str, body: &Value) -> Value {
+        self.ask(method, &format!("/session/{}/{command}", self.session), body)
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
