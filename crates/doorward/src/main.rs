@@ -13,6 +13,7 @@ mod error_pages;
 mod exchange;
 mod field_names;
 mod fields;
+mod hashing;
 mod hostnames;
 mod included;
 mod locate;

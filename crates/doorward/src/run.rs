@@ -5,6 +5,7 @@ use crate::boxed::{boxed, boxed_future};
 use crate::client::Interrupted;
 use crate::error_pages;
 use crate::exchange::{Exchange, Head, MAX_SUBREQUESTS, MAX_URI_CHANGES};
+use crate::hashing;
 use crate::locate::Found;
 use crate::log::Level;
 use crate::modules::limits::AuthLimit;
@@ -323,6 +324,7 @@ pub async fn refusal(ex: &mut Exchange<'_>, limit: Option<&AuthLimit>, status: u
         ex.response.fields.add_bytes(b"Location", &login);
         return Stop::Status(302);
     }
+    hashing::come_again(ex);
     let delay = ex.plan.core.auth_delay;
     if matches!(status, 401 | 407) && delay > 0 {
         ex.log(Level::Info, format_args!("delaying unauthorized request"));

@@ -15,11 +15,9 @@ use wire::h1::{RequestHead, RequestParser, ResponseHead, ResponseParser};
 use crate::client::Client;
 use crate::config::Config;
 use crate::connection::{self, End};
+use crate::hashing::Hashing;
 use crate::log::{ErrorLog, Level, system_error};
 use crate::modules::otel::Spans;
-
-/// Passwords of one worker that are hashed at a time.
-const HASHING: usize = 2;
 
 /// How often idle connections are looked at.
 const SWEEP: std::time::Duration = std::time::Duration::from_secs(1);
@@ -42,7 +40,7 @@ pub struct Worker {
     #[expect(clippy::vec_box, reason = "the same")]
     pub answers: RefCell<Vec<Box<(ResponseHead, ResponseParser)>>>,
     /// Turns at hashing passwords, which other threads do meanwhile.
-    pub hashing: tokio::sync::Semaphore,
+    pub hashing: Hashing,
     /// Pools that hold more than they may, until this turn of the event loop ends.
     full_pools: RefCell<Vec<(Rc<Service>, usize)>>,
     open: Cell<usize>,
@@ -205,7 +203,7 @@ impl Worker {
             counters,
             heads: RefCell::default(),
             answers: RefCell::default(),
-            hashing: tokio::sync::Semaphore::new(HASHING),
+            hashing: Hashing::default(),
             full_pools: RefCell::default(),
             open: Cell::new(0),
             drained: RefCell::default(),

@@ -137,10 +137,7 @@ async fn is_right(ex: &Exchange<'_>, stored: Vec<u8>, password: Vec<u8>) -> Resu
     if !Scheme::of(&stored).is_costly() {
         return Ok(password::matches(&stored, &password));
     }
-    let comparison = async {
-        let _turn = ex.visit.worker.hashing.acquire().await;
-        tokio::task::spawn_blocking(move || password::matches(&stored, &password)).await
-    };
+    let comparison = ex.visit.worker.hashing.in_turn(move || password::matches(&stored, &password));
     match ex.visit.client.waiting(PATIENCE, true, comparison).await {
         Ok(Ok(right)) => Ok(right),
         Err(Interrupted::ClientGone) => Err(Stop::Gone),

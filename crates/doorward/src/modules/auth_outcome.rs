@@ -119,6 +119,8 @@ reasons! {
     UnclearQuestion = "unclear_question",
     /// The form that it sends was not filled in at the page of this host that it belongs to (`auth_login`).
     ForgedForm = "forged_form",
+    /// Too many passwords are being compared.
+    Busy = "busy",
     /// Nobody can tell: the store of users, keys and sessions does not answer.
     StoreUnavailable = "store_unavailable",
     /// The auth service answered 401.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use auth::identity::Identity;
 
 use super::service::Service;
-use crate::client::Interrupted;
 use crate::exchange::Exchange;
+use crate::hashing;
 use crate::random;
 use crate::run::Stop;
 
@@ -21,9 +21,6 @@ const REMEMBERED: u64 = 60_000;
 
 /// Most passwords that are remembered.
 const MOST: usize = 10_000;
-
-/// Longest wait for a comparison, in milliseconds: others' passwords may be before it.
-const PATIENCE: u64 = 10_000;
 
 /// Passwords that were right lately, as keyed hashes.
 pub struct Passwords {
@@ -72,8 +69,10 @@ pub async fn check(
     let stored = found.as_ref().and_then(|found| found.user.password.as_deref());
     let mark = known.map(|known| known.mark(stored.unwrap_or_default(), user, &password));
     let remembered = known.zip(mark).is_some_and(|(known, mark)| known.has(&mark));
-    let is_right =
-        remembered || is_right(ex, stored.unwrap_or(password::NOBODYS).as_bytes().to_vec(), password).await?;
+    let is_right = remembered || {
+        let stored = stored.unwrap_or(password::NOBODYS).as_bytes().to_vec();
+        hashing::matches(ex, stored, password).await.map_err(Failed::Stop)?
+    };
     let Some(found) = &found else { return Ok(Err(Why::Unknown)) };
     if !is_right || stored.is_none() {
         return Ok(Err(Why::Wrong));
@@ -85,19 +84,6 @@ pub async fn check(
         known.add(mark);
     }
     Ok(Ok(found.identity.clone()))
-}
-
-/// Compares away from the worker's thread, and a few at a time.
-async fn is_right(ex: &Exchange<'_>, stored: Vec<u8>, password: Vec<u8>) -> Result<bool, Failed> {
-    let comparison = async {
-        let _turn = ex.visit.worker.hashing.acquire().await;
-        tokio::task::spawn_blocking(move || password::matches(&stored, &password)).await
-    };
-    match ex.visit.client.waiting(PATIENCE, true, comparison).await {
-        Ok(Ok(right)) => Ok(right),
-        Err(Interrupted::ClientGone) => Err(Failed::Stop(Stop::Gone)),
-        Ok(Err(_)) | Err(Interrupted::Elapsed) => Err(Failed::Stop(Stop::Status(503))),
-    }
 }
 
 impl Passwords {
