@@ -6,6 +6,7 @@
 mod asked;
 mod cached;
 mod identity;
+mod login;
 mod order;
 mod refusals;
 mod required;
@@ -31,6 +32,7 @@ const CHECKS: &[fn(&Site<'_>, &Definitions, &mut Found)] = &[
     unchecked::check,
     tokens::check,
     required::check,
+    login::check,
 ];
 
 /// All warnings about a configuration, in the order of its lines.
