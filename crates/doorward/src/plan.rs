@@ -159,6 +159,8 @@ pub enum Content {
     AuthService(auth_service::Endpoint),
     /// `auth_login`.
     Login(auth_service::Login),
+    /// `auth_logout`.
+    Logout(auth_service::Logout),
     /// `auth_cache_purge`.
     AuthCachePurge(auth_request::Purge),
     /// `prometheus`.

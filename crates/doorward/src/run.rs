@@ -346,6 +346,7 @@ async fn content(ex: &mut Exchange<'_>, plan: &Plan) -> Result<Body, Stop> {
         Content::StubStatus => stub_status::run(ex),
         Content::AuthService(endpoint) => endpoint.run(ex).await,
         Content::Login(login) => Box::pin(login.run(ex)).await,
+        Content::Logout(logout) => Box::pin(logout.run(ex)).await,
         Content::AuthCachePurge(purge) => purge.run(ex),
         Content::Prometheus => prometheus::run(ex),
         Content::Status => status::run(ex),

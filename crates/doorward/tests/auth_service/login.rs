@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 
-use crate::support::{Answer, Gateway, doorward, send};
+use crate::support::{Answer, Gateway, doorward, send, wait_for};
 
-const HTTP: &str = r#"
+pub const HTTP: &str = r#"
 http {
     access_log off;
     auth_limit_zone $binary_remote_addr zone=guesses:64k rate=1r/m;
@@ -25,36 +27,46 @@ http {
     }
     server {
         listen 127.0.0.1:{port};
-        location / { auth main; add_header Who "$auth_user $auth_method" always; proxy_pass http://127.0.0.1:{port2}; }
+        auth main;
+        location / { add_header Who "$auth_user $auth_method" always; proxy_pass http://127.0.0.1:{port2}; }
         location = /login { auth_login main; add_header Who "$auth_user $auth_method $auth_reason" always; }
-        location = /wide { auth_login wide; }
+        location = /wide { auth off; auth_login wide; }
+        location = /logout { auth_logout main; add_header Who "$auth_reason" always; }
         location = /limited { auth_login main; auth_limit zone=guesses burst=1; }
-        location = /down { auth_login down; add_header Who "$auth_reason" always; }
-        location = /asks { auth_request /login; proxy_pass http://127.0.0.1:{port2}; }
+        location = /still { auth off; auth_logout down; add_header Who "$auth_reason" always; }
+        location = /down { auth off; auth_login down; add_header Who "$auth_reason" always; }
+        location = /asks { auth off; auth_request /login; proxy_pass http://127.0.0.1:{port2}; }
     }
 }
 "#;
 
+impl Gateway {
+    /// A user of the store in `auth.db`.
+    pub fn add_user(&self, name: &str, password: &str) {
+        let store = format!("sqlite:{}", self.path("auth.db").display());
+        let words = ["user", "add", name, "--password-stdin", "--store", &store];
+        assert!(doorward(&words, &format!("{password}\n")).status.success());
+    }
+}
+
 /// A gateway whose users are ada and eve, who is disabled.
-fn start() -> Gateway {
+pub fn start() -> Gateway {
     let gateway = Gateway::start(HTTP);
     let store = format!("sqlite:{}", gateway.path("auth.db").display());
-    for words in ["user add ada --password-stdin", "user add eve --password-stdin"] {
-        let words: Vec<&str> = words.split(' ').chain(["--store", &store]).collect();
-        assert!(doorward(&words, "correct horse\n").status.success());
-    }
+    gateway.add_user("ada", "correct horse");
+    gateway.add_user("eve", "correct horse");
     assert!(doorward(&["user", "disable", "eve", "--store", &store], "").status.success());
     gateway
 }
 
 /// Somebody with a browser that keeps cookies, and nothing else.
-struct Visitor {
+pub struct Visitor {
     port: u16,
     cookies: RefCell<BTreeMap<String, String>>,
 }
 
 impl Visitor {
-    fn of(gateway: &Gateway) -> Visitor {
+    pub fn of(gateway: &Gateway) -> Visitor {
         Visitor { port: gateway.port, cookies: RefCell::default() }
     }
 
@@ -71,11 +83,11 @@ impl Visitor {
         answer
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Answer {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n"), "")
     }
 
-    fn post(&self, path: &str, form: &str, fields: &str) -> Answer {
+    pub fn post(&self, path: &str, form: &str, fields: &str) -> Answer {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n{fields}",
             form.len()
@@ -84,7 +96,7 @@ impl Visitor {
     }
 
     /// Looks at the page, fills it in, and sends it.
-    fn log_in(&self, path: &str, user: &str, password: &str) -> Answer {
+    pub fn log_in(&self, path: &str, user: &str, password: &str) -> Answer {
         let page = self.get(path);
         let form = format!(
             "token={}&return={}&user={user}&password={password}",
@@ -94,23 +106,23 @@ impl Visitor {
         self.post(path.split('?').next().unwrap(), &form, "")
     }
 
-    fn cookie(&self, name: &str) -> String {
+    pub fn cookie(&self, name: &str) -> String {
         self.cookies.borrow().get(name).cloned().unwrap_or_default()
     }
 
-    fn set_cookie(&self, name: &str, value: &str) {
+    pub fn set_cookie(&self, name: &str, value: &str) {
         self.cookies.borrow_mut().insert(name.to_owned(), value.to_owned());
     }
 }
 
 /// The value of a field of a page's form, as a browser reads it.
-fn hidden(page: &Answer, name: &str) -> String {
+pub fn hidden(page: &Answer, name: &str) -> String {
     let (_, rest) = page.body.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
     rest.split('"').next().unwrap().replace("&amp;", "&")
 }
 
 /// The sentence that a page shows.
-fn message(page: &Answer) -> &str {
+pub fn message(page: &Answer) -> &str {
     page.body.split_once("role=\"alert\">").and_then(|(_, rest)| rest.split('<').next()).unwrap_or_default()
 }
 
@@ -274,11 +286,7 @@ fn a_form_of_another_site_logs_nobody_in() {
             "{fields}"
         );
     }
-    assert!(
-        gateway.log().contains("login refused: the form was sent from another site"),
-        "{}",
-        gateway.log()
-    );
+    assert!(gateway.log().contains("forged_form (the form was sent from another site)"), "{}", gateway.log());
     // Without the cookie the token is worth nothing.
     let form = format!("user=ada&password=correct+horse{good}");
     assert_eq!(Visitor::of(&gateway).post("/login", &form, "").status, 403);
@@ -401,4 +409,36 @@ fn nobody_is_logged_in_while_the_store_is_away() {
     assert_eq!((answer.status, answer.field("Who")), (503, Some("store_unavailable")));
     assert!(message(&answer).starts_with("Nobody can log in at the moment."), "{}", answer.body);
     assert!(answer.fields("Set-Cookie").is_empty());
+}
+
+#[test]
+fn too_many_at_a_time_are_told_to_come_again() {
+    let gateway = start();
+    let visitor = Visitor::of(&gateway);
+    let token = hidden(&visitor.get("/login"), "token");
+    let form = format!("token={token}&user=ada&password=wrong");
+    let request = format!(
+        "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\nCookie: __Host-login={token}\r\nConnection: close\r\n\r\n{form}",
+        form.len()
+    );
+    let mut waiting = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, gateway.port)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        waiting.push(stream);
+    }
+    wait_for("one is told", || gateway.log().contains("too many passwords are to be compared"));
+    let is_told = |stream: &mut TcpStream| {
+        let mut bytes = [0; 4096];
+        stream.set_nonblocking(true).unwrap();
+        let read = stream.read(&mut bytes).unwrap_or(0);
+        let head = String::from_utf8_lossy(&bytes[..read]).into_owned();
+        head.starts_with("HTTP/1.1 503 ")
+            && head.contains("\r\nRetry-After: 2\r\n")
+            && head.contains("Who:   busy\r\n")
+    };
+    wait_for("its answer comes", || waiting.iter_mut().any(is_told));
+    drop(waiting);
+    // Those who have gone are not worked for.
+    wait_for("others get their turn", || visitor.log_in("/login", "ada", "correct+horse").status == 303);
 }

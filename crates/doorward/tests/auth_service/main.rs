@@ -1,16 +1,20 @@
 //! `auth_service`: who is let in, who is not, and what each is told.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may assume")]
 
+#[path = "../support/browser.rs"]
+mod browser;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod keys;
 mod login;
+mod logout;
+mod pages;
 mod people;
 mod questions;
 
 use serde_json::Value;
-use support::{Gateway, doorward};
+use support::{Gateway, doorward, free_ports, wait_for};
 
 /// Everything that a service can be asked, and an upstream that shows what it is told.
 const HTTP: &str = r#"

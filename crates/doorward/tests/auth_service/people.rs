@@ -89,7 +89,7 @@ fn browsers_are_sent_to_the_login_page_and_programs_are_not() {
     assert_eq!(sent.field("Location"), Some("/login?return=/in-place/page%3Fa%3Db%26c%3D%2520d"));
     assert_eq!((sent.field("Cache-Control"), sent.fields("WWW-Authenticate").len()), (Some("no-store"), 0));
     let elsewhere = gateway.get("/sessions", BROWSER);
-    let login = "https://id.example.com/login?from=here&return=/sessions";
+    let login = "https://id.example.com/login?from=here&return=https%3A//localhost/sessions";
     assert_eq!((elsewhere.status, elsewhere.field("Location")), (302, Some(login)));
     // An old session is no reason to be refused.
     assert_eq!(gateway.get("/sessions", &format!("{BROWSER}Cookie: __Host-session=old\r\n")).status, 302);

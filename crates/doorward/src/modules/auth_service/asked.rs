@@ -39,6 +39,8 @@ pub struct Asked<'e> {
     pub method: Cow<'e, [u8]>,
     /// The host, without port, in lower case.
     pub host: Cow<'e, [u8]>,
+    /// The host as it was sent, with the port if any.
+    pub authority: Cow<'e, [u8]>,
     /// The path, normalised and decoded.
     pub path: Cow<'e, [u8]>,
     /// Where a browser wanted to go: path and query as sent.
@@ -52,6 +54,7 @@ impl<'e> Asked<'e> {
         Asked {
             method: visit.head.method_text.of(visit.bytes).into(),
             host: (&*visit.host).into(),
+            authority: authority(ex).into(),
             path: visit.head.uri(visit.bytes).into(),
             target: visit.head.target.of(visit.bytes).into(),
         }
@@ -72,7 +75,7 @@ impl<'e> Asked<'e> {
                 let method = only(ex, "X-Original-Method").ok()??;
                 let (uri, url) = (only(ex, "X-Original-URI").ok()?, only(ex, "X-Original-URL").ok()?);
                 match (uri, url) {
-                    (Some(uri), None) => (method, uri, &*ex.visit.host),
+                    (Some(uri), None) => (method, uri, authority(ex)),
                     (None, Some(url)) => {
                         let rest = url.strip_prefix(b"https://").or_else(|| url.strip_prefix(b"http://"))?;
                         let (host, target) = rest.split_at(rest.iter().position(|byte| *byte == b'/')?);
@@ -85,7 +88,7 @@ impl<'e> Asked<'e> {
                 let prefix = ex.plan.core.name.strip_suffix(b"/").unwrap_or(&ex.plan.core.name);
                 let visit = ex.visit;
                 let target = visit.head.target.of(visit.bytes).strip_prefix(prefix)?;
-                (visit.head.method_text.of(visit.bytes), target, &*visit.host)
+                (visit.head.method_text.of(visit.bytes), target, authority(ex))
             }
         };
         let mut path = Vec::new();
@@ -95,11 +98,23 @@ impl<'e> Asked<'e> {
         if !path.starts_with(b"/") || method.is_empty() || !method.iter().all(is_token) {
             return None;
         }
+        let authority = host.into();
         let host = host.to_ascii_lowercase();
         let end = host.iter().rposition(|byte| *byte == b':').filter(|at| !host.ends_with(b"]") && *at > 0);
         let host = host.get(..end.unwrap_or(host.len()))?.to_vec();
-        Some(Asked { method: method.into(), host: host.into(), path: path.into(), target: target.into() })
+        Some(Asked {
+            method: method.into(),
+            host: host.into(),
+            authority,
+            path: path.into(),
+            target: target.into(),
+        })
     }
+}
+
+/// The host of the request with its port.
+fn authority<'e>(ex: &Exchange<'e>) -> &'e [u8] {
+    ex.request_field(wire::Name::Host).unwrap_or(&ex.visit.host)
 }
 
 /// The value of a field that may occur once; an error where it occurs more often.

@@ -61,8 +61,7 @@ impl Endpoint {
         for challenge in &refusal.challenges {
             ex.response.fields.add_said(b"WWW-Authenticate", challenge.as_bytes());
         }
-        let login =
-            login_url(&self.service, &asked.target).filter(|_| refusal.is_login_of_use && wants_page(ex));
+        let login = login_url(&self.service, asked).filter(|_| refusal.is_login_of_use && wants_page(ex));
         let Some(login) = login else { return refusal.status };
         ex.response.fields.add_said(b"Location", &login);
         // `auth_request` knows 401 only, and has the place from the field; the other gateways pass on what they are told.

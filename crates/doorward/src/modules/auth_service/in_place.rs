@@ -66,8 +66,7 @@ impl InPlace {
             ex.response.fields.add("WWW-Authenticate", challenge.as_bytes());
         }
         if refusal.is_login_of_use && wants_page(ex) {
-            let target = ex.visit.head.target.of(ex.visit.bytes);
-            ex.visit.auth.borrow_mut().login = login_url(&self.service, target);
+            ex.visit.auth.borrow_mut().login = login_url(&self.service, &Asked::of_client(ex));
         }
         Stop::Status(refusal.status)
     }
@@ -109,12 +108,15 @@ pub fn wants_page(ex: &Exchange<'_>) -> bool {
 }
 
 /// Where a browser is sent that has no session: the login page, which sends it back to where it wanted to go.
-pub fn login_url(service: &Service, target: &[u8]) -> Option<Vec<u8>> {
+pub fn login_url(service: &Service, asked: &Asked<'_>) -> Option<Vec<u8>> {
     let login = service.session.as_ref()?.login.as_ref()?;
+    // A login page of another host has to be told which host this is; sessions are for https alone.
+    let here = if login.starts_with('/') { &[][..] } else { &[b"https://", &*asked.authority][..] };
+    let target = [&here.concat()[..], &asked.target].concat();
     let mut url = login.clone().into_bytes();
     url.push(if login.contains('?') { b'&' } else { b'?' });
     url.extend_from_slice(b"return=");
-    for byte in target {
+    for byte in &target {
         match byte {
             b'/' | b'-' | b'.' | b'_' | b'~' => url.push(*byte),
             byte if byte.is_ascii_alphanumeric() => url.push(*byte),

@@ -19,7 +19,7 @@ use conf::{Contexts, Diagnostic, Node, Span, once};
 
 pub use endpoint::Endpoint;
 pub use in_place::InPlace;
-pub use login::Login;
+pub use login::{Login, Logout};
 pub use service::{Service, keep};
 
 use crate::directives;
@@ -62,10 +62,13 @@ pub static MODULE: Module = Module {
             once(&mut c.endpoint, (Named::of(n)?, asked_by), n)
         };
         /// Shows the page where users of that service log in with name and password, and starts their sessions: the service has
-        /// `auth_session`, whose `login=` names the page's address. Then the browser goes back to where it came from (`return` in the
+        /// `auth_session`, whose `login=` names the page's address; `auth` with the same service does not apply to it. Then the browser goes back to where it came from (`return` in the
         /// query), if that is a path of this host or a page of one of `return_hosts=`. Failed logins count for the `auth_limit` of the
         /// location. Browsers keep the cookies that it needs only over https, and on the machine itself. Doorward's own directive.
         "auth_login" in [LOCATION] (Text("name")) = "" => |c, _, n| once(&mut c.login, Named::of(n)?, n);
+        /// Shows a page with a button that ends the browser's session with that service, at once and on every gateway. Then the browser
+        /// goes to `return`, as with `auth_login`, or to the login page. Doorward's own directive.
+        "auth_logout" in [LOCATION] (Text("name")) = "" => |c, _, n| once(&mut c.logout, Named::of(n)?, n);
         /// Lets a request pass when that service knows its credentials: 401 with a challenge where it does not, or for browsers a
         /// redirect to the service's login page; 403 where they are not enough. Upstreams are told in `X-User-ID`, `X-User-Name`,
         /// `X-User-Email`, `X-User-Scope` and `X-User-Groups`, which clients cannot send themselves then. With `satisfy any` it is one
@@ -90,8 +93,12 @@ pub static MODULE: Module = Module {
         }),
     ],
     plan: |cx, scope, plan| {
-        let ServiceSettings { in_place, endpoint, login } = scope.get_mut::<ServiceSettings>();
-        if let Some(Some(named)) = in_place {
+        let ServiceSettings { in_place, endpoint, login, logout } = scope.get_mut::<ServiceSettings>();
+        // Who has to log in first could never do so.
+        let is_login = |named: &Named| login.as_ref().is_some_and(|login| login.name == named.name);
+        if let Some(Some(named)) = in_place
+            && !is_login(named)
+        {
             let service = named.find(cx)?;
             plan.hide_from_client(InPlace::fields());
             plan.access.push(Access::Service(InPlace { service }));
@@ -102,6 +109,9 @@ pub static MODULE: Module = Module {
         }
         if let Some(named) = login {
             plan.content = Content::Login(Login { service: named.with_sessions(cx)? });
+        }
+        if let Some(named) = logout {
+            plan.content = Content::Logout(Logout { service: named.with_sessions(cx)? });
         }
         Ok(())
     },
@@ -141,6 +151,7 @@ struct ServiceSettings {
     in_place: Option<Option<Named>>,
     endpoint: Option<(Named, AskedBy)>,
     login: Option<Named>,
+    logout: Option<Named>,
 }
 
 impl Settings for ServiceSettings {
@@ -157,6 +168,9 @@ impl Settings for ServiceSettings {
         }
         if self.login.is_none() {
             self.login.clone_from(&location.login);
+        }
+        if self.logout.is_none() {
+            self.logout.clone_from(&location.logout);
         }
     }
 }

@@ -54,9 +54,13 @@ pub struct SessionRules {
 impl SessionRules {
     /// The value of `Set-Cookie` that gives a browser a session.
     pub fn set_cookie(&self, id: &str) -> String {
-        let SessionRules { cookie, domain, .. } = self;
-        let domain = domain.iter().map(|domain| format!("; Domain={domain}")).collect::<String>();
-        format!("{cookie}={id}; Path=/{domain}; Secure; HttpOnly; SameSite=Lax")
+        let domain = self.domain.iter().map(|domain| format!("; Domain={domain}")).collect::<String>();
+        format!("{}={id}; Path=/{domain}; Secure; HttpOnly; SameSite=Lax", self.cookie)
+    }
+
+    /// The value of `Set-Cookie` that takes it back.
+    pub fn forget_cookie(&self) -> String {
+        format!("{}; Max-Age=0", self.set_cookie(""))
     }
 }
 

@@ -296,6 +296,7 @@ fn content(ex: &Exchange<'_>, plan: &Plan, block: Option<conf::Span>, page: &mut
         Content::StubStatus => "stub_status",
         Content::AuthService(_) => "auth_service",
         Content::Login(_) => "auth_login",
+        Content::Logout(_) => "auth_logout",
         Content::AuthCachePurge(_) => "auth_cache_purge",
         Content::Prometheus => "prometheus",
         Content::Status => "status",

@@ -1,15 +1,31 @@
 //! The pages: one file each, without scripts, and without anything from elsewhere.
 
+use super::forgery;
+use crate::body::Body;
 use crate::exchange::Exchange;
+use crate::modules::auth_service::service::{Service, SessionRules};
 use crate::modules::autoindex::escape_html;
 use crate::modules::static_files::set_content_type;
 use crate::random;
+use crate::run::Stop;
 
 const FRAME: &str = include_str!("page.html");
 const LOGIN: &str = include_str!("login.html");
+const LOGOUT: &str = include_str!("logout.html");
+
+/// The pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Asks for name and password.
+    Login,
+    /// Asks whether to log out.
+    Logout,
+}
 
 /// What is to be seen on a page.
 pub struct Page<'p> {
+    /// Which page it is.
+    pub which: Which,
     /// Where the browser goes afterwards.
     pub send_back: Vec<u8>,
     /// The name that was typed.
@@ -25,8 +41,12 @@ pub enum Message {
     Wrong,
     /// Too many wrong ones.
     Limited,
+    /// Too many are logging in.
+    Busy,
     /// The store does not answer.
     Unavailable,
+    /// The store does not answer, so that the session goes on.
+    NotLoggedOut,
     /// The token of the form is missing, or another one.
     Expired,
     /// Another site has sent the form.
@@ -38,6 +58,8 @@ impl Message {
         match self {
             Message::Wrong => "User name or password is wrong.",
             Message::Limited => "There were too many failed attempts. Wait a while, and try again.",
+            Message::Busy => "Too many people are logging in at the moment. Try again in a few seconds.",
+            Message::NotLoggedOut => "You are still logged in: it did not work. Try again in a few minutes.",
             Message::Unavailable => "Nobody can log in at the moment. Try again in a few minutes.",
             Message::Expired => {
                 "This page was open for too long, or the browser keeps no cookies for it: they need HTTPS. Try again."
@@ -52,10 +74,34 @@ pub fn keep_from_caches(ex: &mut Exchange<'_>) {
     ex.response.fields.set("Cache-Control", b"no-store");
 }
 
-/// The page with the form; its head is set.
-pub fn login(ex: &mut Exchange<'_>, realm: &str, hosts: &[String], token: &str, page: &Page<'_>) -> Vec<u8> {
+/// Answers with a page.
+pub fn show(
+    ex: &mut Exchange<'_>,
+    service: &Service,
+    session: &SessionRules,
+    status: u16,
+    page: &Page<'_>,
+) -> Result<Body, Stop> {
+    if status == 401
+        && let Some(challenge) = service.challenges.of_form()
+    {
+        ex.response.fields.add("WWW-Authenticate", challenge.as_bytes());
+    }
+    let token = forgery::token(ex)?;
+    let form = form(page, &token);
+    let bytes = framed(ex, service.challenges.realm(), &session.return_hosts, &form);
+    ex.response.status = status;
+    ex.response.content_length = Some(bytes.len() as u64);
+    Ok(Body::Bytes(bytes))
+}
+
+fn form(page: &Page<'_>, token: &str) -> Vec<u8> {
     let message = page.message.map(Message::as_str);
-    let form = fill(LOGIN, |name, out| match name {
+    let template = match page.which {
+        Which::Login => LOGIN,
+        Which::Logout => LOGOUT,
+    };
+    fill(template, |name, out| match name {
         "message" => {
             if let Some(message) = message {
                 out.extend_from_slice(b"<p class=\"message\" role=\"alert\">");
@@ -70,8 +116,7 @@ pub fn login(ex: &mut Exchange<'_>, realm: &str, hosts: &[String], token: &str, 
         "focus-user" if page.user.is_empty() => out.extend_from_slice(b" autofocus"),
         "focus-password" if !page.user.is_empty() => out.extend_from_slice(b" autofocus"),
         _ => {}
-    });
-    framed(ex, realm, hosts, &form)
+    })
 }
 
 /// A page around what it shows, and the head that keeps everything else out of it.

@@ -2,7 +2,7 @@
 
 mod forgery;
 mod html;
-mod send_back;
+mod logout;
 
 use std::sync::Arc;
 
@@ -10,18 +10,22 @@ use auth::check::Why;
 use auth::identity::Identity;
 use auth::session::{NewSession, digest_of};
 use auth::store::{Session, StoreError, Time};
-use wire::form::BadForm;
+use wire::Name;
+use wire::destination::{self, Destination};
+use wire::form::{self, BadForm};
 use wire::h1::Method;
-use wire::{Name, form};
+
+pub use self::logout::Logout;
 
 use self::forgery::Forged;
-use self::html::{Message, Page};
+use self::html::{Message, Page, Which};
 use super::counts::{self, Answer};
 use super::credentials::cookie;
 use super::passwords::{self, Failed};
 use super::service::{Service, SessionRules};
 use crate::body::Body;
 use crate::exchange::Exchange;
+use crate::hashing;
 use crate::log::Level;
 use crate::modules::auth_outcome::{self, Reason};
 use crate::run::{self, Stop};
@@ -35,38 +39,12 @@ pub struct Login {
     pub service: Arc<Service>,
 }
 
-/// What is sent in the form.
-struct Form {
-    token: Vec<u8>,
-    user: Vec<u8>,
-    password: Vec<u8>,
-    send_back: Vec<u8>,
-}
-
-impl Form {
-    fn parse(body: &[u8]) -> Result<Form, BadForm> {
-        let field = |name: &str| Ok(form::value(body, name.as_bytes())?.unwrap_or_default());
-        Ok(Form {
-            token: field("token")?,
-            user: field("user")?,
-            password: field("password")?,
-            send_back: field("return")?,
-        })
-    }
-}
-
 /// Why nobody is logged in.
 enum NoLogin {
     /// The page says so.
     Page(u16, Message),
     /// The request ends.
     Stop(Stop),
-}
-
-impl From<Stop> for NoLogin {
-    fn from(stop: Stop) -> NoLogin {
-        NoLogin::Stop(stop)
-    }
 }
 
 impl Login {
@@ -78,39 +56,33 @@ impl Login {
         };
         match ex.method {
             Method::Get | Method::Head => {
-                let asked = form::value(&ex.args, b"return").ok().flatten().unwrap_or_default();
-                let page = Page { send_back: send_back::checked(session, &asked), user: b"", message: None };
-                self.show(ex, session, 200, &page)
+                let asked = field(&ex.args, "return").unwrap_or_default();
+                let send_back = destination_of(session, &asked).unwrap_or_else(|| b"/".to_vec());
+                let page = Page { which: Which::Login, send_back, user: b"", message: None };
+                html::show(ex, &self.service, session, 200, &page)
             }
             Method::Post => self.post(ex, session).await,
-            _ => {
-                ex.response.fields.set("Allow", b"GET, HEAD, POST");
-                Err(Stop::Status(405))
-            }
+            _ => Err(not_allowed(ex)),
         }
     }
 
     async fn post(&self, ex: &mut Exchange<'_>, session: &SessionRules) -> Result<Body, Stop> {
-        let is_form = |kind: &[u8]| kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
-        if !ex.request_field(Name::ContentType).is_some_and(is_form) {
-            return Err(Stop::Status(415));
-        }
-        let body = ex.visit.small_body(ex.plan, LONGEST_FORM).await?;
-        let form = Form::parse(&body).map_err(|BadForm| Stop::Status(400))?;
-        let send_back = send_back::checked(session, &form.send_back);
-        match self.log_in(ex, session, &form).await {
+        let form = form_of(ex).await?;
+        let send_back = destination_of(session, &field(&form, "return")?).unwrap_or_else(|| b"/".to_vec());
+        let (user, password) = (field(&form, "user")?, field(&form, "password")?);
+        let done = match forgery::check(ex, &field(&form, "token")?) {
+            Ok(()) => self.log_in(ex, session, &user, password).await,
+            Err(forged) => Err(NoLogin::Page(403, refuse_forged(ex, forged))),
+        };
+        match done {
             Ok(cookie) => {
-                html::keep_from_caches(ex);
                 ex.response.fields.add("Set-Cookie", cookie.as_bytes());
-                ex.response.fields.add_bytes(b"Location", &send_back);
-                ex.response.status = 303;
-                ex.response.content_length = Some(0);
-                Ok(Body::Empty)
+                Ok(send_on(ex, &send_back))
             }
             Err(NoLogin::Stop(stop)) => Err(stop),
             Err(NoLogin::Page(status, message)) => {
-                let page = Page { send_back, user: &form.user, message: Some(message) };
-                self.show(ex, session, status, &page)
+                let page = Page { which: Which::Login, send_back, user: &user, message: Some(message) };
+                html::show(ex, &self.service, session, status, &page)
             }
         }
     }
@@ -120,22 +92,22 @@ impl Login {
         &self,
         ex: &mut Exchange<'_>,
         session: &SessionRules,
-        form: &Form,
+        user: &[u8],
+        password: Vec<u8>,
     ) -> Result<String, NoLogin> {
-        if let Err(forged) = forgery::check(ex, &form.token) {
-            auth_outcome::set_reason(ex, Reason::ForgedForm);
-            ex.log(Level::Error, format_args!("login refused: {}", forged.as_str()));
-            let message = if forged == Forged::Foreign { Message::Foreign } else { Message::Expired };
-            return Err(NoLogin::Page(403, message));
-        }
         let limit = ex.plan.auth_limit.as_deref();
         run::check(limit, ex).map_err(limited)?;
-        let checked = passwords::check(&self.service, None, ex, &form.user, form.password.clone()).await;
+        let checked = passwords::check(&self.service, None, ex, user, password).await;
         let identity = match checked {
             Ok(Ok(identity)) => identity,
-            Ok(Err(why)) => return Err(self.wrong(ex, form, why).await),
+            Ok(Err(why)) => return Err(self.wrong(ex, user, why).await),
             Err(Failed::Store(error)) => return Err(self.unavailable(ex, &error)),
-            Err(Failed::Stop(stop)) => return Err(stop.into()),
+            Err(Failed::Stop(Stop::Status(503))) => {
+                self.service.count(counts::Method::Login, Answer::Unavailable);
+                hashing::come_again(ex);
+                return Err(NoLogin::Page(503, Message::Busy));
+            }
+            Err(Failed::Stop(stop)) => return Err(NoLogin::Stop(stop)),
         };
         // What failed meanwhile counts, as it does where credentials are checked in place.
         run::check(limit, ex).map_err(limited)?;
@@ -180,10 +152,10 @@ impl Login {
     }
 
     /// Refuses what is wrong, in the same way whatever it is.
-    async fn wrong(&self, ex: &mut Exchange<'_>, form: &Form, why: Why) -> NoLogin {
+    async fn wrong(&self, ex: &mut Exchange<'_>, user: &[u8], why: Why) -> NoLogin {
         self.service.count(counts::Method::Login, Answer::Refused);
         auth_outcome::set_reason(ex, Reason::BadCredentials);
-        let user: String = String::from_utf8_lossy(&form.user).chars().take(64).collect();
+        let user: String = String::from_utf8_lossy(user).chars().take(64).collect();
         let why = why.as_str();
         ex.log(
             Level::Error,
@@ -201,25 +173,6 @@ impl Login {
         super::in_place::unavailable(ex, &self.service, error);
         NoLogin::Page(503, Message::Unavailable)
     }
-
-    fn show(
-        &self,
-        ex: &mut Exchange<'_>,
-        session: &SessionRules,
-        status: u16,
-        page: &Page<'_>,
-    ) -> Result<Body, Stop> {
-        if status == 401
-            && let Some(challenge) = self.service.challenges.of_form()
-        {
-            ex.response.fields.add("WWW-Authenticate", challenge.as_bytes());
-        }
-        let token = forgery::token(ex)?;
-        let bytes = html::login(ex, self.service.challenges.realm(), &session.return_hosts, &token, page);
-        ex.response.status = status;
-        ex.response.content_length = Some(bytes.len() as u64);
-        Ok(Body::Bytes(bytes))
-    }
 }
 
 /// What an `auth_limit` says, on the page; where it wants the connection closed, that.
@@ -228,4 +181,54 @@ fn limited(stop: Stop) -> NoLogin {
         Stop::Status(status) if status != 444 => NoLogin::Page(status, Message::Limited),
         stop => NoLogin::Stop(stop),
     }
+}
+
+/// The form that was sent, as it came.
+async fn form_of(ex: &Exchange<'_>) -> Result<Vec<u8>, Stop> {
+    let is_form = |kind: &[u8]| kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
+    if !ex.request_field(Name::ContentType).is_some_and(is_form) {
+        return Err(Stop::Status(415));
+    }
+    ex.visit.small_body(ex.plan, LONGEST_FORM).await
+}
+
+/// A field of a form or a query, empty where there is none.
+fn field(form: &[u8], name: &str) -> Result<Vec<u8>, Stop> {
+    let value = form::value(form, name.as_bytes()).map_err(|BadForm| Stop::Status(400))?;
+    Ok(value.unwrap_or_default())
+}
+
+/// Where a browser wants to go afterwards, where it may: a path of this host, or a page of a host that is configured
+/// (`return_hosts`).
+fn destination_of(session: &SessionRules, asked: &[u8]) -> Option<Vec<u8>> {
+    let is_ours = match destination::of(asked)? {
+        Destination::Path => true,
+        Destination::Url(length) => {
+            let authority = destination::authority(asked, length);
+            let authority = authority.strip_suffix(b":443").unwrap_or(authority);
+            session.return_hosts.iter().any(|host| host.as_bytes().eq_ignore_ascii_case(authority))
+        }
+    };
+    is_ours.then(|| asked.to_vec())
+}
+
+/// Sends the browser there.
+fn send_on(ex: &mut Exchange<'_>, place: &[u8]) -> Body {
+    html::keep_from_caches(ex);
+    ex.response.fields.add_bytes(b"Location", place);
+    ex.response.status = 303;
+    ex.response.content_length = Some(0);
+    Body::Empty
+}
+
+/// Notes that a form is none of our page; what the page says of it.
+fn refuse_forged(ex: &Exchange<'_>, forged: Forged) -> Message {
+    auth_outcome::set_reason(ex, Reason::ForgedForm);
+    ex.log(Level::Error, format_args!("authentication refused: forged_form ({})", forged.as_str()));
+    if forged == Forged::Foreign { Message::Foreign } else { Message::Expired }
+}
+
+fn not_allowed(ex: &mut Exchange<'_>) -> Stop {
+    ex.response.fields.set("Allow", b"GET, HEAD, POST");
+    Stop::Status(405)
 }
