@@ -156,6 +156,16 @@ pub(crate) static ALL: &[Row] = &[
         without: None,
     },
     Row {
+        name: "usual",
+        what: "auth_request with the fields and the access log that are usual",
+        path: "/",
+        status: 200,
+        connections: 64,
+        bearer: Bearer::Word,
+        http: usual,
+        without: None,
+    },
+    Row {
         name: "proxy-metrics",
         what: "proxy with metrics, beside itself without",
         path: "/",
@@ -269,6 +279,19 @@ pub(crate) static ALL: &[Row] = &[
 
 /// Something shows metrics, and so they are counted.
 const METRICS: &str = "server { listen unix:metrics.sock; location / { prometheus; } }\n";
+
+/// What variables cost: those that most configurations pass on and log.
+fn usual(at: &Setting<'_>) -> String {
+    let log = "log_format usual '$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \
+        \"$http_referer\" \"$http_user_agent\" $request_time $upstream_response_time $request_id';\n\
+        access_log access.log usual;";
+    let fields = "proxy_set_header Host $host; proxy_set_header X-Real-IP $remote_addr; \
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; \
+        proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Request-ID $request_id;";
+    asking(at, "allow", fields)
+        .replace("access_log off;", log)
+        .replace("auth_request /auth;", &format!("auth_request /auth; {fields}"))
+}
 
 fn decided(at: &Setting<'_>) -> String {
     asking(at, "allow", "")
