@@ -105,10 +105,13 @@ pub(crate) fn measure(gateway: &Gateway, backend: &Backend) -> Outcome<()> {
     let before = server.process.memory()?;
     let mut stream = TcpStream::connect(("127.0.0.1", server.port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_nodelay(true)?;
     let mut answers = BufReader::new(stream.try_clone()?);
     for key in &of(&backend.ports.files)?.keys {
         let path = row.path;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: example.com\r\nAuthorization: Bearer {key}\r\n\r\n")?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: example.com\r\nAuthorization: Bearer {key}\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
         let mut line = String::new();
         answers.read_line(&mut line)?;
         if !line.starts_with("HTTP/1.1 204") {
