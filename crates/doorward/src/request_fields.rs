@@ -2,7 +2,7 @@
 //! set (`auth_request_copy_headers`).
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use auth::identity::Identity;
 use wire::Name;
@@ -12,6 +12,16 @@ use crate::field_names::AlikeNames;
 
 /// The fields that say who a client is, where `auth` or an endpoint of an `auth_service` tells it.
 pub const IDENTITY: [&str; 5] = ["X-User-ID", "X-User-Name", "X-User-Email", "X-User-Scope", "X-User-Groups"];
+
+/// The same names, also as frameworks spell them.
+pub fn identity_names() -> &'static Arc<AlikeNames> {
+    static NAMES: LazyLock<Arc<AlikeNames>> = LazyLock::new(|| {
+        let mut names = AlikeNames::default();
+        IDENTITY.iter().for_each(|name| names.insert(name.as_bytes()));
+        Arc::new(names)
+    });
+    &NAMES
+}
 
 /// Names and values of those fields, without the empty ones.
 pub fn of_identity(identity: &Identity) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -67,5 +77,6 @@ impl<'e> RequestFields<'e> {
     fn hides(&self, name: &[u8]) -> bool {
         self.hidden.is_some_and(|hidden| hidden.contains(name))
             || self.copied.as_ref().is_some_and(|copied| copied.names.contains(name))
+            || (self.identity.is_some() && identity_names().contains(name))
     }
 }

@@ -50,6 +50,8 @@ http {
             proxy_pass http://127.0.0.1:{port2};
         }
         location /scoped { auth main; auth_require scope=orders:write; auth_require group=staff group=admins error=404; proxy_pass http://127.0.0.1:{port2}; }
+        location /again { auth main; try_files /none /elsewhere; }
+        location = /elsewhere { proxy_pass http://127.0.0.1:{port2}; }
         location /keys { auth keys; proxy_pass http://127.0.0.1:{port2}; }
         location /sessions { auth sessions; proxy_pass http://127.0.0.1:{port2}; }
         location /either { satisfy any; deny all; auth main; proxy_pass http://127.0.0.1:{port2}; }

@@ -1,6 +1,6 @@
 //! `auth NAME`: a service that is asked in the location itself, without a subrequest.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use auth::identity::{Identity, Lack};
 use wire::Name;
@@ -11,11 +11,9 @@ use super::challenge::Cause;
 use super::decide::{Decision, Refusal, decide};
 use super::service::Service;
 use crate::exchange::Exchange;
-use crate::field_names::AlikeNames;
 use crate::log::Level;
 use crate::modules::auth_outcome::{self, Reason};
 use crate::plan::Verdict;
-use crate::request_fields::IDENTITY;
 use crate::run::Stop;
 
 /// Asks a service in its location.
@@ -25,16 +23,6 @@ pub struct InPlace {
 }
 
 impl InPlace {
-    /// The fields that tell upstreams who the client is, and that no client may send.
-    pub fn fields() -> Arc<AlikeNames> {
-        static NAMES: LazyLock<Arc<AlikeNames>> = LazyLock::new(|| {
-            let mut names = AlikeNames::default();
-            IDENTITY.iter().for_each(|name| names.insert(name.as_bytes()));
-            Arc::new(names)
-        });
-        NAMES.clone()
-    }
-
     /// Lets a request pass whose credentials the service knows, and finds enough.
     pub async fn check(&self, ex: &mut Exchange<'_>) -> Result<Verdict, Stop> {
         let asked = Asked::of_client(ex);

@@ -25,6 +25,7 @@ pub use service::{Service, keep};
 use crate::directives;
 use crate::module::{Module, Scope, Settings};
 use crate::plan::{Access, Content};
+use crate::request_fields;
 use crate::variables::Row;
 use asked::AskedBy;
 use block::Block;
@@ -100,7 +101,7 @@ pub static MODULE: Module = Module {
             && !is_login(named)
         {
             let service = named.find(cx)?;
-            plan.hide_from_client(InPlace::fields());
+            plan.hide_from_client(request_fields::identity_names().clone());
             plan.access.push(Access::Service(InPlace { service }));
         }
         if let Some((named, asked_by)) = endpoint {
