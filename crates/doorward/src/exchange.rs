@@ -143,7 +143,8 @@ pub struct Exchange<'c> {
     pub part: Option<Box<otel::Part>>,
     /// Whether it is a question to an auth service, or part of one.
     pub is_question: bool,
-    /// Of a question: what of the client's body goes with it (`auth_request_body`).
+    /// Of a subrequest: the body that goes with it, such as what an auth service is shown of the client's
+    /// (`auth_request_body`).
     pub shown_body: Option<ShownBody>,
     /// The method, which internal redirects may change to GET.
     pub method: Method,
@@ -177,12 +178,12 @@ pub struct Exchange<'c> {
     pub add_uri_to_alias: bool,
 }
 
-/// What of a client's body an auth service is shown.
+/// The body of a subrequest.
 pub struct ShownBody {
-    /// The beginning.
+    /// What is sent.
     pub bytes: Vec<u8>,
-    /// Whether there is more.
-    pub partial: bool,
+    /// Of a client's body, whether that has more; `None` for a body of the gateway's own.
+    pub partial: Option<bool>,
 }
 
 /// The head of a response.

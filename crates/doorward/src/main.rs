@@ -22,6 +22,7 @@ mod media_types;
 mod metrics;
 mod module;
 mod modules;
+mod own_request;
 mod plan;
 mod product;
 mod program;

@@ -4,22 +4,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use auth::jwt::{KeySet, MOST_SET};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use wire::h1::{RequestHead, RequestParser};
 
 use super::counts::KeyCounts;
-use crate::body::Unread;
-use crate::boxed::boxed_future;
 use crate::client::Interrupted;
-use crate::exchange::{Exchange, Visit};
+use crate::exchange::Exchange;
 use crate::log::Level;
 use crate::modules::auth_request::Uri;
-use crate::run::{Stop, log_subrequest, run};
+use crate::own_request::OwnRequest;
+use crate::run::Stop;
 
 /// How long another request's question is waited for, in milliseconds.
 const PATIENCE: u64 = 60_000;
-
-/// How long the body of an answer may take, in milliseconds.
-const BODY_PATIENCE: u64 = 5_000;
 
 /// How often tokens may have keys asked for anew whose key is not known, in milliseconds: anybody can send such tokens.
 const SEEKING: u64 = 10_000;
@@ -145,7 +140,8 @@ impl KeyRequest {
 
     async fn ask(&self, ex: &mut Exchange<'_>) -> Result<Arc<KeySet>, Missing> {
         let (path, args) = self.uri.of(ex)?;
-        let answer = Box::pin(fetch(ex, path, args)).await?;
+        let question = OwnRequest { path, args, form: None };
+        let answer = Box::pin(question.ask(ex, MOST_SET)).await?;
         let answer = answer.and_then(|text| self.keep(ex, &text));
         if let Some(counts) = &self.counts {
             if answer.is_ok() { &counts.answered } else { &counts.failed }.add_one();
@@ -190,53 +186,4 @@ impl KeyRequest {
     fn known(&self) -> MutexGuard<'_, Answer> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Asks a location of the request's server in the gateway's own name: nothing of what the client sent goes with it, since
-/// the answer is used for others too. The body of a 200, or why there is none.
-async fn fetch(ex: &mut Exchange<'_>, path: Vec<u8>, args: Vec<u8>) -> Result<Result<Vec<u8>, String>, Stop> {
-    let server = ex.server;
-    let name = wire::host::host(&server.name).map_or(&b"localhost"[..], |host| host.name);
-    let mut target = Vec::with_capacity(path.len());
-    wire::uri::escape(wire::uri::Escape::Uri, &path, &mut target);
-    let bytes = [b"GET ", &*target, b" HTTP/1.1\r\nHost: ", name, b"\r\n\r\n"].concat();
-    let mut head = RequestHead::default();
-    if !matches!(RequestParser::default().parse(&bytes, &server.limits, &mut head), Ok(true)) {
-        return Ok(Err("it cannot be asked for".to_owned()));
-    }
-    let asking = ex.visit;
-    let visit = Visit::new(
-        asking.worker,
-        asking.service,
-        asking.client,
-        server,
-        &head,
-        &bytes,
-        name.to_ascii_lowercase(),
-        net::clock::now(),
-    );
-    let mut child = Exchange::new(&visit, server);
-    child.depth = ex.depth + 1;
-    child.uri = path;
-    child.args = args;
-    child.as_sent = false;
-    child.internal = true;
-    let running: std::pin::Pin<Box<dyn Future<Output = _> + '_>> = boxed_future(|| run(&mut child));
-    let body = running.await.ok_or(Stop::Gone)?;
-    let status = child.status();
-    let text = match status {
-        200 => body.whole(&mut child, MOST_SET, BODY_PATIENCE).await.map_err(|unread| {
-            match unread {
-                Unread::TooLong => "the answer has more than a megabyte",
-                Unread::Endless => "the answer does not end",
-            }
-            .to_owned()
-        }),
-        status => {
-            body.discard(&mut child).await;
-            Err(format!("the answer is {status}"))
-        }
-    };
-    log_subrequest(&child);
-    Ok(text)
 }

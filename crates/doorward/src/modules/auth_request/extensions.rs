@@ -294,7 +294,7 @@ impl Shown {
             if !too_large(length) {
                 let most = usize::try_from(self.most).unwrap_or(usize::MAX);
                 let bytes = body.kept.piece(0, most).map_err(|_| Stop::Status(500))?;
-                return Ok(ShownBody { bytes, partial: length > self.most });
+                return Ok(ShownBody { bytes, partial: Some(length > self.most) });
             }
         }
         ex.log(

@@ -210,8 +210,8 @@ impl Proxy {
                 append_field(name, value, out);
             }
         }
-        if let Some(shown) = &ex.shown_body {
-            append_field(PARTIAL, if shown.partial { b"true" } else { b"false" }, out);
+        if let Some(partial) = ex.shown_body.as_ref().and_then(|shown| shown.partial) {
+            append_field(PARTIAL, if partial { b"true" } else { b"false" }, out);
         }
         for (name, value) in fields.copied() {
             if !self.request.leaves_out(Name::of(name), name, false) {

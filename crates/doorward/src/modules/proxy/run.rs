@@ -228,8 +228,11 @@ impl Proxy {
             Failed::ClientGone | Failed::Request(_) => false,
         };
         let sent = ex.upstream.was_sent();
-        let repeatable =
-            next.non_idempotent || !sent || !matches!(ex.method, Method::Post | Method::Lock | Method::Patch);
+        // A subrequest asks something, also with POST.
+        let repeatable = next.non_idempotent
+            || !sent
+            || !ex.is_main()
+            || !matches!(ex.method, Method::Post | Method::Lock | Method::Patch);
         let limit = self.values.next_upstream_timeout;
         wanted
             && repeatable
