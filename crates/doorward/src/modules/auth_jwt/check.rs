@@ -4,13 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use auth::identity::Lack;
-use auth::jwt::{KeySet, Refusal, Signed, Token};
+use auth::jwt::{Refusal, Token};
 
 use super::challenge;
-use super::counts::Counts;
 use super::key_request::{KeyRequest, Missing};
-use super::keys::Keys;
-use super::known::Known;
+use super::verifier::Verifier;
 use crate::exchange::Exchange;
 use crate::log::Level;
 use crate::modules::auth_outcome::{self, Reason};
@@ -27,12 +25,8 @@ pub struct Jwt {
     pub(super) realm: Template,
     /// The variable that has the token; none where `Authorization` has it.
     pub(super) token: Option<Template>,
-    pub(super) keys: Keys,
-    /// In seconds.
-    pub(super) leeway: f64,
+    pub(super) verifier: Verifier,
     pub(super) required: Box<[Line]>,
-    pub(super) known: Arc<Known>,
-    pub(super) counts: Option<Counts>,
 }
 
 /// What came of a request's token.
@@ -94,7 +88,7 @@ impl Jwt {
 
     /// The services that are asked for keys.
     pub fn key_requests(&self) -> impl Iterator<Item = &KeyRequest> {
-        self.keys.requests()
+        self.verifier.key_requests()
     }
 
     /// What is known of the request's token without asking anybody, for who only looks.
@@ -119,11 +113,8 @@ impl Jwt {
         let before = ex.visit.auth.borrow_mut().jwt.replace(Seen { by: self.number, token: Err(None) });
         let outcome = match self.token(ex) {
             None => Some(Err(None)),
-            Some(text) => self.keys.at_hand(ex).map(|sets| self.verify(&text, &sets)),
+            Some(text) => self.verifier.check(ex, &text).map(|checked| checked.map_err(Some)),
         };
-        let outcome = outcome.filter(|outcome| {
-            self.keys.requests().next().is_none() || !matches!(outcome, Err(Some(Refusal::UnknownKey)))
-        });
         ex.visit.auth.borrow_mut().jwt = match &outcome {
             Some(token) => Some(Seen { by: self.number, token: token.clone() }),
             None => before,
@@ -133,7 +124,12 @@ impl Jwt {
 
     /// The same with keys that are asked for.
     async fn look_with_keys(&self, ex: &mut Exchange<'_>) -> Result<Outcome, Stop> {
-        let outcome = match self.verify_with_keys(ex).await {
+        let text = self.token(ex).map(Cow::into_owned);
+        let checked = match &text {
+            None => Ok(Err(None)),
+            Some(text) => self.verifier.check_with_keys(ex, text).await.map(|checked| checked.map_err(Some)),
+        };
+        let outcome = match checked {
             Ok(outcome) => outcome,
             Err(Missing::Stop(stop)) => return Err(stop),
             Err(Missing::Failed) => {
@@ -145,23 +141,6 @@ impl Jwt {
         Ok(outcome)
     }
 
-    async fn verify_with_keys(&self, ex: &mut Exchange<'_>) -> Result<Outcome, Missing> {
-        let Some(text) = self.token(ex) else { return Ok(Err(None)) };
-        let text = text.into_owned();
-        // What no key could make right is no reason to ask for keys.
-        if Signed::parse(&text).is_err() {
-            return Ok(self.verify(&text, &[]));
-        }
-        let sets = self.keys.sets(ex).await?;
-        let outcome = self.verify(&text, &sets);
-        if matches!(outcome, Err(Some(Refusal::UnknownKey)))
-            && let Some(newer) = self.keys.newer(ex, &sets).await?
-        {
-            return Ok(self.verify(&text, &newer));
-        }
-        Ok(outcome)
-    }
-
     /// The token as it was sent.
     fn token<'e>(&self, ex: &'e Exchange<'_>) -> Option<Cow<'e, [u8]>> {
         let text = match &self.token {
@@ -169,34 +148,6 @@ impl Jwt {
             None => Cow::Borrowed(core::bearer_token(ex)?),
         };
         Some(text).filter(|text| !text.is_empty())
-    }
-
-    fn verify(&self, text: &[u8], sets: &[Arc<KeySet>]) -> Outcome {
-        let outcome = self.known_or_checked(text, sets);
-        if let Some(counts) = &self.counts {
-            match &outcome {
-                Ok((_, true)) => counts.known.add_one(),
-                Ok((_, false)) => counts.checked.add_one(),
-                Err(_) => counts.refused.add_one(),
-            }
-        }
-        outcome.map(|(token, _)| token).map_err(Some)
-    }
-
-    /// The token if it is right, and whether that was known before.
-    fn known_or_checked(&self, text: &[u8], sets: &[Arc<KeySet>]) -> Result<(Arc<Token>, bool), Refusal> {
-        let (seconds, milliseconds) = net::clock::wall();
-        let now = seconds as f64 + f64::from(milliseconds) / 1000.0;
-        let in_time = |token: &Token| token.check_time(now, self.leeway);
-        let key = self.known.key(sets, text);
-        if let Some(token) = self.known.find(&key) {
-            in_time(&token).inspect_err(|_| self.known.forget(&key))?;
-            return Ok((token, true));
-        }
-        let token = Arc::new(Signed::parse(text).and_then(|signed| signed.verify(sets))?);
-        in_time(&token)?;
-        self.known.keep(&key, &token);
-        Ok((token, false))
     }
 
     /// The token of a request whose access phase is still to come.
@@ -217,7 +168,8 @@ pub(super) fn token(ex: &Exchange<'_>) -> Option<Arc<Token>> {
     }
 }
 
-fn reason(refusal: Refusal) -> Reason {
+/// The word for why a token is refused.
+pub fn reason(refusal: Refusal) -> Reason {
     match refusal {
         Refusal::Expired => Reason::TokenExpired,
         Refusal::NotYetValid => Reason::TokenNotYetValid,

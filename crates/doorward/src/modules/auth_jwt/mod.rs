@@ -8,6 +8,7 @@ mod key_request;
 mod keys;
 mod known;
 mod variables;
+mod verifier;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,12 +24,14 @@ use crate::modules::auth_require::{self, Line};
 use crate::plan::Access;
 use crate::variables::{Row, Template};
 
-pub use check::{Jwt, Seen};
+pub use check::{Jwt, Seen, reason};
 use counts::{Counts, KeyCounts};
-pub use key_file::KeyFiles;
+pub use key_file::{KeyFiles, source as key_file};
 use key_request::KeyRequest;
-use keys::{Keys, Source};
+pub use key_request::Missing;
+pub use keys::Source;
 use known::Known;
+pub use verifier::Verifier;
 
 /// The module's tables.
 pub static MODULE: Module = Module {
@@ -109,17 +112,15 @@ pub static MODULE: Module = Module {
                 Written::Keys(source) => source,
                 Written::Request(uri) => Source::Request(request(cx, uri, lifetime)),
             });
-            let keys = Keys::of(keys.collect());
-            let known = Known::of(cx)?;
+            let sources = keys.collect();
+            let counts = Counts::of(cx);
+            let verifier = Verifier::of(cx, sources, settings.leeway.unwrap_or(0), counts)?;
             let jwt = Arc::new(Jwt {
                 number: cx.jwt.number(),
                 realm: on.realm,
                 token: on.token,
-                keys,
-                leeway: settings.leeway.unwrap_or(0) as f64,
+                verifier,
                 required: settings.required.unwrap_or_default().into(),
-                known,
-                counts: Counts::of(cx),
             });
             plan.jwt = Some(jwt.clone());
             plan.access.push(Access::Jwt(jwt));
