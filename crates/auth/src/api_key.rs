@@ -3,7 +3,7 @@
 use crate::secret::{self, Digest, NoRandomness};
 
 /// What every key begins with, so that scanners for leaked secrets find them.
-const PREFIX: &str = "dw_";
+pub const PREFIX: &str = "dw_";
 
 /// Characters of an id: 71 bits.
 const ID: usize = 12;

@@ -68,6 +68,22 @@ impl Identity {
         }
     }
 
+    /// Whom an authorization server says that a token is of (RFC 7662, section 2.2): claims, and `username`. Where it names no
+    /// `sub`, the user is known by that name, and a client that acts for itself by `client_id`.
+    pub fn of_introspection(claims: &Map<String, Value>) -> Identity {
+        let mut identity = Identity::of_claims(claims);
+        let user = text(claims, "username");
+        if !claims.contains_key("sub") {
+            identity.id = user.or_else(|| text(claims, "client_id")).unwrap_or_default().to_owned();
+        }
+        if let Some(name) = user {
+            identity.name = name.to_owned();
+        } else if identity.name.is_empty() {
+            identity.name.clone_from(&identity.id);
+        }
+        identity
+    }
+
     /// Whether it may do what this scope names.
     pub fn has_scope(&self, scope: &str) -> bool {
         is_scope(scope) && self.scopes.split(' ').any(|own| own == scope)

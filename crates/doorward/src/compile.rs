@@ -228,7 +228,7 @@ impl Compiler {
         self.readings.extend(self.caches.iter().flat_map(cache::CachePath::readings));
         if self.measures {
             self.readings
-                .extend(self.auth_services.iter().map(|service| service.measure(&self.zones.metrics)));
+                .extend(self.auth_services.iter().filter_map(|service| service.measure(&self.zones.metrics)));
         }
         let variables = self.variables.finish()?;
         let config = Config {

@@ -123,6 +123,8 @@ reasons! {
     Busy = "busy",
     /// Nobody can tell: the store of users, keys and sessions does not answer.
     StoreUnavailable = "store_unavailable",
+    /// Nobody can tell: the authorization server that is asked about tokens does not answer (`auth_introspection`).
+    IntrospectionUnavailable = "introspection_unavailable",
     /// The auth service answered 401.
     Refused = "refused",
     /// The auth service answered 403.

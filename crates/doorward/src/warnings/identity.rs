@@ -17,7 +17,7 @@ pub fn check(site: &Site<'_>, definitions: &Definitions, found: &mut Found) {
     }
     let mut asked: Vec<usize> = site.auth_locations().into_iter().map(|(location, _)| location).collect();
     // What asks for keys is no client's request.
-    asked.extend(tokens::key_locations(site));
+    asked.extend(tokens::own_locations(site));
     for location in site.locations().filter(|location| !asked.contains(location)) {
         let Some(pass) = site.own(location, "proxy_pass").next() else { continue };
         let fields = site.upstream(location).and_then(|upstream| told.get(&upstream));

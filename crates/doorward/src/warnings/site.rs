@@ -114,6 +114,13 @@ impl<'t> Site<'t> {
         self.blocks.iter().any(|block| block.kind == Kind::Server && block.span == Span::default())
     }
 
+    /// What stands in the `auth_service` of a name.
+    pub fn service(&self, name: &[u8]) -> Option<&'t [Node]> {
+        let http = self.blocks.iter().filter(|block| block.kind == Kind::Http);
+        let mut nodes = http.flat_map(|block| block.nodes);
+        nodes.find(|node| node.name.text == b"auth_service" && node.bytes(0) == name)?.block.as_deref()
+    }
+
     /// Every location.
     pub fn locations(&self) -> impl Iterator<Item = usize> {
         (0..self.blocks.len()).filter(|at| matches!(self.blocks[*at].kind, Kind::Location(..)))

@@ -11,6 +11,7 @@ pub fn check(site: &Site<'_>, definitions: &Definitions, found: &mut Found) {
         if matches!(site.blocks[block].kind, Kind::Http) {
             continue;
         }
+        introspection(site, block, found);
         match site.value(block, "auth_jwt").filter(|line| line.bytes(0) != b"off") {
             Some(jwt) => {
                 shown_to_others(jwt, definitions, found);
@@ -74,10 +75,13 @@ fn keys_of_services(site: &Site<'_>, block: usize, found: &mut Found) {
     }
 }
 
-/// The locations that only the gateway itself asks, for keys.
-pub fn key_locations(site: &Site<'_>) -> Vec<usize> {
-    let lines = (0..site.blocks.len())
-        .flat_map(|block| site.own(block, "auth_jwt_key_request").map(move |line| (block, line)));
+/// The locations that only the gateway itself asks, for keys or about tokens.
+pub fn own_locations(site: &Site<'_>) -> Vec<usize> {
+    let lines = (0..site.blocks.len()).flat_map(|block| {
+        let in_services = site.own(block, "auth_service").flat_map(|node| node.block.iter().flatten());
+        let about_tokens = in_services.filter(|node| node.name.text == b"auth_introspection");
+        site.own(block, "auth_jwt_key_request").chain(about_tokens).map(move |line| (block, line))
+    });
     let asked = lines.flat_map(|(block, line)| {
         let path = line.bytes(0).split(|byte| *byte == b'?').next().unwrap_or_default();
         // Around servers a line is in force in each.
@@ -88,6 +92,28 @@ pub fn key_locations(site: &Site<'_>) -> Vec<usize> {
         servers.filter_map(move |server| site.locate(server, path))
     });
     asked.filter(|location| site.own(*location, "internal").next().is_some()).collect()
+}
+
+/// `auth_introspection` of a path that nobody answers, in a server that uses the service.
+fn introspection(site: &Site<'_>, block: usize, found: &mut Found) {
+    let (Some(server), false) = (site.server_of(block), site.is_part()) else { return };
+    let named = site.own(block, "auth").chain(site.own(block, "auth_service"));
+    for service in named.filter_map(|line| site.service(line.bytes(0))) {
+        let lines = service.iter().filter(|node| node.name.text == b"auth_introspection");
+        for line in lines.filter(|line| !line.bytes(0).contains(&b'$')) {
+            let path = line.bytes(0).split(|byte| *byte == b'?').next().unwrap_or_default();
+            if site.locate(server, path).is_none() {
+                let shown = String::from_utf8_lossy(path);
+                let sentence = format!(
+                    "no location takes \"{shown}\", which \"auth_introspection\" asks about tokens, in a server that uses the \
+                     service: every request with such a token is answered with 503"
+                );
+                let remedy =
+                    format!("write `location = {shown} {{ internal; proxy_pass ...; }}` in that server");
+                found.add(line.span, sentence, remedy);
+            }
+        }
+    }
 }
 
 /// Requirements where no token is asked for.
@@ -182,6 +208,18 @@ mod tests {
         let told = of(own);
         assert_eq!(told.len(), 1);
         assert!(told[0].starts_with("2: no location takes \"/gone\""), "{told:?}");
+    }
+
+    #[test]
+    fn a_location_that_asks_about_tokens_is_missed() {
+        let of = |server: &str| {
+            told(&format!("http {{ auth_service a {{ auth_introspection /ask?x; }} server {{ {server} }} }}"))
+        };
+        let missed = "no location takes \"/ask\", which \"auth_introspection\" asks about tokens";
+        assert!(of("location /x { auth a; }")[0].contains(missed));
+        assert!(of("location = /auth { internal; auth_service a; }")[0].contains(missed));
+        assert_eq!(of("location /x { auth a; } location = /ask { internal; }"), [""; 0]);
+        assert_eq!(of("location /x { auth b; }"), [""; 0]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod logout;
 mod pages;
 mod people;
 mod questions;
+mod tokens;
 
 use serde_json::Value;
 use support::{Gateway, doorward, free_ports, wait_for};

@@ -4,15 +4,20 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use auth::directory::Directory;
+use auth::expected::Expected;
 use auth::store::{Address, StoreError, hex};
-use conf::{Diagnostic, Node, Word, once};
+use conf::{Diagnostic, Node, Span, Word, once};
 
 use super::challenge::Challenges;
+use super::introspection::{Introspection, Lifetimes};
 use super::passwords::Passwords;
 use super::rules::Rule;
 use super::service::{Service, SessionRules};
+use super::tokens::Tokens;
 use crate::compile::Compiler;
 use crate::module::Settings;
+use crate::modules::auth_jwt::{Source, Verifier};
+use crate::modules::auth_request::Uri;
 
 /// What records in memory may take where nothing is said, in bytes: some 100,000 of them.
 const MEMORY: usize = 64 << 20;
@@ -26,6 +31,12 @@ pub struct Block {
     pub(super) basic: Option<()>,
     pub(super) realm: Option<String>,
     pub(super) rules: Vec<Rule>,
+    /// Where `auth_jwt` stands.
+    pub(super) jwt: Option<Span>,
+    pub(super) keys: Vec<Source>,
+    pub(super) leeway: Option<u64>,
+    pub(super) expected: Expected,
+    pub(super) introspection: Option<(Uri, Lifetimes)>,
 }
 
 impl Settings for Block {
@@ -136,6 +147,71 @@ impl Block {
         once(&mut self.realm, word.lossy().into(), node)
     }
 
+    /// `auth_issuer`, `auth_audience`
+    pub(super) fn expect(known: &mut Vec<String>, node: &Node) -> Result<(), Diagnostic> {
+        if !known.is_empty() {
+            return Err(node.duplicate());
+        }
+        for at in 0..node.args.len() {
+            let word = node.word(at)?;
+            let text = node.str(at)?;
+            if text.is_empty() {
+                return Err(invalid(word));
+            }
+            known.push(text.to_owned());
+        }
+        Ok(())
+    }
+
+    /// `auth_introspection`
+    pub(super) fn introspection(&mut self, cx: &mut Compiler, node: &Node) -> Result<(), Diagnostic> {
+        let word = node.word(0)?;
+        let uri = Uri::compile(word, "auth_introspection", &mut cx.variables)?;
+        if !uri.fixed_path().is_some_and(|path| path.starts_with(b"/")) {
+            let sentence = format!("\"auth_introspection\" cannot ask \"{}\"", word.lossy());
+            return Err(Diagnostic::at(word.span, sentence).instead(
+                "name a location that passes the question on, without variables: auth_introspection /introspection;",
+            ));
+        }
+        let mut lifetimes = Lifetimes { active: 30_000, refused: 2_000 };
+        for word in node.args.iter().skip(1) {
+            let time = |text: &[u8]| {
+                conf::value::msec(text)
+                    .ok_or_else(|| invalid(word).instead("it is a time, such as 30s; 0 keeps no answer"))
+            };
+            match split(word) {
+                Some((b"cache", text)) => lifetimes.active = time(text)?,
+                Some((b"negative", text)) => lifetimes.refused = time(text)?,
+                _ => return Err(invalid(word)),
+            }
+        }
+        once(&mut self.introspection, (uri, lifetimes), node)
+    }
+
+    /// How tokens are checked, where that is on.
+    fn tokens(&mut self, cx: &mut Compiler, node: &Node) -> Result<Option<Tokens>, Diagnostic> {
+        let (keys, leeway) = (std::mem::take(&mut self.keys), self.leeway.unwrap_or(0));
+        let Some(span) = self.jwt else {
+            return match keys.is_empty() {
+                true => Ok(None),
+                false => Err(Diagnostic::at(node.span, "\"auth_jwt_key_file\" without \"auth_jwt\"")
+                    .instead("write `auth_jwt;` beside it")),
+            };
+        };
+        if keys.is_empty() {
+            return Err(Diagnostic::at(span, "\"auth_jwt\" without keys to check tokens with")
+                .instead("name the issuer's keys beside it: auth_jwt_key_file keys.json;"));
+        }
+        let Expected { issuers, audiences } = &self.expected;
+        if issuers.is_empty() && audiences.is_empty() {
+            let sentence = "\"auth_jwt\" takes every token that one of the keys signed, also one that was made for others";
+            cx.warn(Diagnostic::at(span, sentence).warning().instead(
+                "say who makes the tokens and for whom: auth_issuer https://issuer.example; auth_audience NAME;",
+            ));
+        }
+        Ok(Some(Tokens::new(Verifier::of(cx, keys, leeway, None)?, self.expected.clone())))
+    }
+
     /// `auth_rule`
     pub(super) fn rule(&mut self, _: &mut Compiler, node: &Node) -> Result<(), Diagnostic> {
         self.rules.push(Rule::read(node)?);
@@ -144,7 +220,7 @@ impl Block {
 
     /// Makes the service.
     pub(super) fn compile(
-        self,
+        mut self,
         name: String,
         node: &Node,
         cx: &mut Compiler,
@@ -152,23 +228,32 @@ impl Block {
         if !is_realm(name.as_bytes()) || name == "off" {
             return Err(Diagnostic::at(node.span, format!("invalid name \"{name}\" of an auth_service")));
         }
-        let Some(store) = self.store else {
+        let needs_store = self.api_key.is_some() || self.session.is_some() || self.basic.is_some();
+        if needs_store && self.store.is_none() {
             return Err(Diagnostic::at(node.span, format!("no \"auth_store\" in auth_service \"{name}\""))
                 .instead("say where users, keys and sessions are kept: auth_store sqlite:/var/lib/doorward/auth.db;"));
-        };
-        if self.api_key.is_none() && self.session.is_none() && self.basic.is_none() {
-            return Err(Diagnostic::at(node.span, format!("auth_service \"{name}\" knows no method"))
-                .instead("write one or more of auth_api_key, auth_session, auth_basic"));
         }
+        let tokens = self.tokens(cx, node)?;
+        let introspection = match self.introspection.take() {
+            None => None,
+            Some((uri, lifetimes)) => Some(Introspection::new(uri, lifetimes, self.expected.clone())?),
+        };
+        if !needs_store && tokens.is_none() && introspection.is_none() {
+            return Err(Diagnostic::at(node.span, format!("auth_service \"{name}\" knows no method")).instead(
+                "write one or more of auth_api_key, auth_session, auth_basic, auth_jwt, auth_introspection",
+            ));
+        }
+        let takes_tokens = self.api_key.is_some() || tokens.is_some() || introspection.is_some();
         let realm = self.realm.as_deref().unwrap_or(&name);
-        let challenges =
-            Challenges::new(realm, self.api_key.is_some(), self.basic.is_some(), self.session.as_ref());
+        let challenges = Challenges::new(realm, takes_tokens, self.basic.is_some(), self.session.as_ref());
         Ok(Arc::new(Service {
-            directory: directory(cx, &store),
-            grace: Duration::from_millis(store.grace),
+            directory: self.store.as_ref().map(|store| directory(cx, store)),
+            grace: Duration::from_millis(self.store.as_ref().map_or(0, |store| store.grace)),
             api_key: self.api_key,
             session: self.session,
             passwords: self.basic.map(|()| Passwords::default()),
+            tokens,
+            introspection,
             rules: self.rules,
             challenges,
             counts: OnceLock::new(),

@@ -27,6 +27,10 @@ pub enum Method {
     Basic,
     /// By user and password at the login page.
     Login,
+    /// By a JSON Web Token.
+    Jwt,
+    /// By a token that an authorization server is asked about.
+    Introspection,
 }
 
 /// What was answered.
@@ -42,7 +46,15 @@ pub enum Answer {
     Unavailable,
 }
 
-const METHODS: [Method; 5] = [Method::None, Method::ApiKey, Method::Session, Method::Basic, Method::Login];
+const METHODS: [Method; 7] = [
+    Method::None,
+    Method::ApiKey,
+    Method::Session,
+    Method::Basic,
+    Method::Login,
+    Method::Jwt,
+    Method::Introspection,
+];
 const ANSWERS_OF_ALL: [Answer; 4] =
     [Answer::Allowed, Answer::Refused, Answer::Forbidden, Answer::Unavailable];
 
@@ -55,6 +67,8 @@ impl Method {
             Method::Session => "session",
             Method::Basic => "basic",
             Method::Login => "login",
+            Method::Jwt => "jwt",
+            Method::Introspection => "introspection",
         }
     }
 }
@@ -71,7 +85,7 @@ impl Answer {
 }
 
 /// The counters of a service, by method and answer.
-pub struct Counts([[Arc<Counter>; 4]; 5]);
+pub struct Counts([[Arc<Counter>; 4]; METHODS.len()]);
 
 impl Counts {
     /// Those of a service.
@@ -95,11 +109,11 @@ impl Counts {
 
 impl Service {
     /// Counts from now on, and what there is to read.
-    pub fn measure(self: &Arc<Self>, metrics: &Metrics) -> Reading {
+    pub fn measure(self: &Arc<Self>, metrics: &Metrics) -> Option<Reading> {
         self.counts.get_or_init(|| Counts::new(metrics, &self.name));
-        let directory = self.directory.clone();
+        let directory = self.directory.clone()?;
         let labels = vec![("service", self.name.clone())];
-        Reading::gauge(&UP, labels, move || f64::from(u8::from(directory.is_up_to_date())))
+        Some(Reading::gauge(&UP, labels, move || f64::from(u8::from(directory.is_up_to_date()))))
     }
 
     pub(super) fn count(&self, method: Method, answer: Answer) {

@@ -1,14 +1,17 @@
 //! What a client shows of itself, as far as a service takes it.
 
+use auth::api_key;
 use wire::Name;
 
 use super::counts::Method;
+use super::introspection::Introspection;
 use super::service::Service;
+use super::tokens::{self, Tokens};
 use crate::exchange::Exchange;
 use crate::modules::core::basic_credentials;
 
 /// What was sent.
-pub enum Credentials<'e> {
+pub enum Credentials<'e, 's> {
     /// Nothing that the service takes.
     None,
     /// Something that occurs more often than it may, and so can be read in more than one way.
@@ -19,9 +22,13 @@ pub enum Credentials<'e> {
     Password(Vec<u8>, Vec<u8>),
     /// A session.
     Session(&'e [u8]),
+    /// A JSON Web Token, with who checks it.
+    Jwt(&'e [u8], &'s Tokens),
+    /// Another token, with who asks about it.
+    Token(&'e [u8], &'s Introspection),
 }
 
-impl<'e> Credentials<'e> {
+impl<'e, 's> Credentials<'e, 's> {
     /// The method that they are for.
     pub fn method(&self) -> Method {
         match self {
@@ -29,12 +36,14 @@ impl<'e> Credentials<'e> {
             Credentials::Ambiguous | Credentials::ApiKey(_) => Method::ApiKey,
             Credentials::Password(..) => Method::Basic,
             Credentials::Session(_) => Method::Session,
+            Credentials::Jwt(..) => Method::Jwt,
+            Credentials::Token(..) => Method::Introspection,
         }
     }
 
     /// Finds the credentials that count: an API key in its field, then `Authorization`, then a session. What a client says
     /// explicitly goes before what a browser sends of its own accord, also when it is wrong.
-    pub fn find(service: &Service, ex: &Exchange<'e>) -> Credentials<'e> {
+    pub fn find(service: &'s Service, ex: &Exchange<'e>) -> Credentials<'e, 's> {
         let visit = ex.visit;
         let fields = || visit.head.fields.iter();
         if let Some(name) = &service.api_key {
@@ -46,16 +55,16 @@ impl<'e> Credentials<'e> {
                 (None, _) => {}
             }
         }
-        if service.api_key.is_some() || service.passwords.is_some() {
+        if service.takes_tokens() || service.passwords.is_some() {
             let mut values =
                 fields().filter(|f| f.id == Name::Authorization).map(|f| f.value.of(visit.bytes));
             match (values.next(), values.next()) {
                 (Some(_), Some(_)) => return Credentials::Ambiguous,
                 (Some(value), None) => {
-                    if service.api_key.is_some()
-                        && let Some(token) = bearer(value)
+                    if let Some(token) = bearer(value)
+                        && let Some(credentials) = Credentials::of_bearer(service, token)
                     {
-                        return Credentials::ApiKey(token);
+                        return credentials;
                     }
                     if service.passwords.is_some()
                         && let Some((user, password)) = basic_credentials(ex)
@@ -71,6 +80,22 @@ impl<'e> Credentials<'e> {
                 cookie(ex, session.cookie.as_bytes()).map_or(Credentials::None, Credentials::Session)
             }
             None => Credentials::None,
+        }
+    }
+}
+
+impl<'e, 's> Credentials<'e, 's> {
+    /// What a bearer token is to be, by what it looks like: none is shown to who need not see it.
+    fn of_bearer(service: &'s Service, token: &'e [u8]) -> Option<Credentials<'e, 's>> {
+        match (&service.tokens, &service.introspection) {
+            _ if service.api_key.is_some() && token.starts_with(api_key::PREFIX.as_bytes()) => {
+                Some(Credentials::ApiKey(token))
+            }
+            (Some(tokens), _) if tokens::looks_like_one(token) => Some(Credentials::Jwt(token, tokens)),
+            (_, Some(introspection)) => Some(Credentials::Token(token, introspection)),
+            _ if service.api_key.is_some() => Some(Credentials::ApiKey(token)),
+            (Some(tokens), None) => Some(Credentials::Jwt(token, tokens)),
+            (None, None) => None,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The decision of a service about a request.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use auth::check::{self, Checked, Why};
 use auth::identity::Identity;
-use auth::store::{StoreError, Time};
+use auth::store::Time;
 
 use super::asked::Asked;
 use super::challenge::Cause;
@@ -23,8 +24,31 @@ pub enum Decision {
     Known(Arc<Identity>, Method),
     /// It may not.
     Refused(Refusal),
+    /// Nobody can tell, for this reason.
+    Unavailable(Reason, String),
+}
+
+/// Whose credentials are.
+pub enum Found {
+    /// Nobody's: there are none.
+    Nothing,
+    /// This user's, or this client's.
+    Known(Arc<Identity>),
+    /// They are not good; why, in words for the operator.
+    Wrong(Reason, Cow<'static, str>),
     /// Nobody can tell.
-    Unavailable(StoreError),
+    Unavailable(Reason, String),
+}
+
+impl Found {
+    /// What is known of credentials that a store has; `reason` is why wrong ones are refused.
+    fn stored(checked: Checked, reason: Reason) -> Found {
+        match checked {
+            Ok(Ok(identity)) => Found::Known(identity),
+            Ok(Err(why)) => Found::Wrong(reason, why.as_str().into()),
+            Err(error) => Found::Unavailable(Reason::StoreUnavailable, error.to_string()),
+        }
+    }
 }
 
 /// Why somebody may not pass.
@@ -42,14 +66,14 @@ pub struct Refusal {
 }
 
 /// Decides; a stop where the client does not wait for it.
-pub async fn decide(service: &Service, asked: &Asked<'_>, ex: &Exchange<'_>) -> Result<Decision, Stop> {
+pub async fn decide(service: &Service, asked: &Asked<'_>, ex: &mut Exchange<'_>) -> Result<Decision, Stop> {
     let credentials = Credentials::find(service, ex);
     let method = credentials.method();
     let decision = match check(service, credentials, ex).await? {
-        None => Decision::Refused(missing(service)),
-        Some(Err(error)) => Decision::Unavailable(error),
-        Some(Ok(Err(why))) => Decision::Refused(wrong(service, method, why)),
-        Some(Ok(Ok(identity))) => {
+        Found::Nothing => Decision::Refused(missing(service)),
+        Found::Unavailable(reason, why) => Decision::Unavailable(reason, why),
+        Found::Wrong(reason, why) => Decision::Refused(wrong(service, method, reason, &why)),
+        Found::Known(identity) => {
             let rule = service.rules.iter().find(|rule| rule.fits(asked));
             match rule.map(|rule| rule.judge(&identity)) {
                 None | Some(Says::Enough) => Decision::Known(identity, method),
@@ -61,36 +85,44 @@ pub async fn decide(service: &Service, asked: &Asked<'_>, ex: &Exchange<'_>) -> 
         Decision::Known(..) => Answer::Allowed,
         Decision::Refused(refusal) if refusal.status == 403 => Answer::Forbidden,
         Decision::Refused(_) => Answer::Refused,
-        Decision::Unavailable(_) => Answer::Unavailable,
+        Decision::Unavailable(..) => Answer::Unavailable,
     };
     service.count(method, answer);
     Ok(decision)
 }
 
-/// Whose the credentials are; nothing where there are none.
 async fn check(
     service: &Service,
-    credentials: Credentials<'_>,
-    ex: &Exchange<'_>,
-) -> Result<Option<Checked>, Stop> {
-    let (directory, grace) = (&service.directory, service.grace);
+    credentials: Credentials<'_, '_>,
+    ex: &mut Exchange<'_>,
+) -> Result<Found, Stop> {
+    let grace = service.grace;
     let now = Time(net::clock::wall().0);
-    Ok(Some(match credentials {
-        Credentials::None => return Ok(None),
-        Credentials::Ambiguous => Ok(Err(Why::Malformed)),
-        Credentials::ApiKey(text) => check::key(directory, text, grace, now).await,
+    Ok(match credentials {
+        Credentials::None => Found::Nothing,
+        Credentials::Ambiguous => Found::stored(Ok(Err(Why::Malformed)), Reason::BadCredentials),
+        Credentials::ApiKey(text) => {
+            let checked = async { check::key(service.directory()?, text, grace, now).await };
+            Found::stored(checked.await, Reason::BadCredentials)
+        }
         Credentials::Session(id) => {
             let idle = service.session.as_ref().map_or(0, |session| session.idle);
-            check::session(directory, id, idle, grace, now).await
+            let checked = async { check::session(service.directory()?, id, idle, grace, now).await };
+            // Who comes back with an old session guesses nothing.
+            Found::stored(checked.await, Reason::SessionOver)
         }
         Credentials::Password(user, password) => {
-            match passwords::check(service, service.passwords.as_ref(), ex, &user, password).await {
-                Ok(checked) => Ok(checked),
-                Err(Failed::Store(error)) => Err(error),
-                Err(Failed::Stop(stop)) => return Err(stop),
-            }
+            let checked =
+                match passwords::check(service, service.passwords.as_ref(), ex, &user, password).await {
+                    Ok(checked) => Ok(checked),
+                    Err(Failed::Store(error)) => Err(error),
+                    Err(Failed::Stop(stop)) => return Err(stop),
+                };
+            Found::stored(checked, Reason::BadCredentials)
         }
-    }))
+        Credentials::Jwt(text, tokens) => tokens.check(ex, text).await?,
+        Credentials::Token(token, introspection) => introspection.check(ex, token).await?,
+    })
 }
 
 fn missing(service: &Service) -> Refusal {
@@ -103,17 +135,17 @@ fn missing(service: &Service) -> Refusal {
     }
 }
 
-fn wrong(service: &Service, method: Method, why: Why) -> Refusal {
-    let is_session = method == Method::Session;
-    // Who comes back with an old session guesses nothing.
-    let reason = if is_session { Reason::SessionOver } else { Reason::BadCredentials };
-    let cause = if method == Method::ApiKey { Cause::Token } else { Cause::Wrong };
+fn wrong(service: &Service, method: Method, reason: Reason, why: &str) -> Refusal {
+    let cause = match method {
+        Method::ApiKey | Method::Jwt | Method::Introspection => Cause::Token,
+        _ => Cause::Wrong,
+    };
     Refusal {
         status: 401,
         reason,
-        log: format!("{}: {}", method.as_str(), why.as_str()),
+        log: format!("{}: {why}", method.as_str()),
         challenges: service.challenges.of(&cause),
-        is_login_of_use: is_session,
+        is_login_of_use: method == Method::Session,
     }
 }
 

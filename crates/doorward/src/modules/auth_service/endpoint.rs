@@ -32,7 +32,7 @@ impl Endpoint {
             return Err(Stop::Status(400));
         };
         let answer = match decide(&self.service, &asked, ex).await? {
-            Decision::Unavailable(error) => return Err(unavailable(ex, &self.service, &error)),
+            Decision::Unavailable(reason, why) => return Err(unavailable(ex, &self.service, reason, &why)),
             Decision::Known(identity, method) => {
                 for (name, value) in request_fields::of_identity(&identity) {
                     ex.response.fields.add_said(name, value);

@@ -37,8 +37,13 @@ impl InPlace {
                 Ok(Verdict::Allowed)
             }
             Decision::Refused(refusal) => Err(self.refuse(ex, &refusal)),
-            Decision::Unavailable(error) => Err(unavailable(ex, &self.service, &error)),
+            Decision::Unavailable(reason, why) => Err(unavailable(ex, &self.service, reason, &why)),
         }
+    }
+
+    /// Path and query that the authorization server is asked by about tokens, where one is.
+    pub fn asks_about_tokens(&self, ex: &Exchange<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
+        self.service.introspection.as_ref()?.target(ex)
     }
 
     /// Tells the client what it lacks, where the service lets it pass and something else does not (`auth_require`).
@@ -70,9 +75,9 @@ pub fn log_refusal(ex: &Exchange<'_>, refusal: &Refusal) {
 }
 
 /// Ends a request that nobody can decide about.
-pub fn unavailable(ex: &Exchange<'_>, service: &Service, error: &auth::store::StoreError) -> Stop {
-    auth_outcome::set_reason(ex, Reason::StoreUnavailable);
-    ex.log(Level::Error, format_args!("auth_service \"{}\" cannot decide: {error}", service.name));
+pub fn unavailable(ex: &Exchange<'_>, service: &Service, reason: Reason, why: &str) -> Stop {
+    auth_outcome::set_reason(ex, reason);
+    ex.log(Level::Error, format_args!("auth_service \"{}\" cannot decide: {why}", service.name));
     Stop::Status(503)
 }
 

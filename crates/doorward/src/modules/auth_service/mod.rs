@@ -8,13 +8,16 @@ mod counts;
 mod credentials;
 mod decide;
 mod endpoint;
+mod flights;
 mod in_place;
+mod introspection;
 mod login;
 mod passwords;
 mod rules;
 mod service;
+mod tokens;
 
-use conf::Arg::{Many, Optional, Text};
+use conf::Arg::{Many, Optional, Text, Time};
 use conf::{Contexts, Diagnostic, Node, Span, once};
 
 pub use endpoint::Endpoint;
@@ -24,6 +27,7 @@ pub use service::{Service, keep};
 
 use crate::directives;
 use crate::module::{Module, Scope, Settings};
+use crate::modules::auth_jwt;
 use crate::plan::{Access, Content};
 use crate::request_fields;
 use crate::variables::Row;
@@ -35,7 +39,8 @@ pub static MODULE: Module = Module {
     name: "doorward_auth_service_module",
     directives: directives! { ServiceSettings;
         /// Declares a service that says who a client is and what it may do. The block holds the methods that it knows:
-        /// `auth_api_key`, `auth_session`, `auth_basic`, and `auth_store`, where users, keys and sessions are kept. It is used by
+        /// `auth_api_key`, `auth_session`, `auth_basic`, `auth_jwt`, `auth_introspection`, and `auth_store`, where users, keys and
+        /// sessions are kept, unless tokens are all it takes. It is used by
         /// `auth NAME;` in a location, or asked at `auth_service NAME;` in one. Doorward's own directive (docs/auth-service.md).
         "auth_service": Block in [HTTP] (Text("name")) = "" => |_, cx, n| {
             let name = n.str(0)?.to_owned();
@@ -135,6 +140,29 @@ pub static IN_BLOCK: Module = Module {
         "auth_session" in [AUTH_SERVICE] (Optional(&Many(&Text("cookie=name | idle=time | lifetime=time | login=url | domain=name | return_hosts=names")))) = "cookie=__Host-session idle=30m lifetime=12h" => Block::session;
         /// Takes user and password of the store's users (RFC 7617). Doorward's own directive.
         "auth_basic" in [AUTH_SERVICE] () = "" => |c, _, n| once(&mut c.basic, (), n);
+        /// Takes JSON Web Tokens in `Authorization: Bearer`, checked with the keys of `auth_jwt_key_file`. The users need not
+        /// be in a store: who it is, is what `sub`, `preferred_username`, `email`, `scope` (or `scp`) and `groups` say, and a token
+        /// without `sub` is refused. Doorward's own directive.
+        "auth_jwt" in [AUTH_SERVICE] () = "" => |c, _, n| once(&mut c.jwt, n.span, n);
+        /// The file of keys that tokens are checked with, as in a location. Several lines are several files. Doorward's own
+        /// directive.
+        "auth_jwt_key_file" in [AUTH_SERVICE] (Text("file")) = "" => |c, cx, n| {
+            c.keys.push(auth_jwt::key_file(n, cx)?);
+            Ok(())
+        };
+        /// How far the clock of who makes JSON Web Tokens may be off. Doorward's own directive.
+        "auth_jwt_leeway" in [AUTH_SERVICE] (Time) = "0s" => |c, _, n| once(&mut c.leeway, n.sec(0)?, n);
+        /// Whose tokens are taken: `iss` must be one of these, of JSON Web Tokens and of what `auth_introspection` is answered.
+        /// Doorward's own directive.
+        "auth_issuer" in [AUTH_SERVICE] (Many(&Text("issuer"))) = "" => |c, _, n| Block::expect(&mut c.expected.issuers, n);
+        /// For whom tokens must be meant: `aud` must be, or have in it, one of these. Doorward's own directive.
+        "auth_audience" in [AUTH_SERVICE] (Many(&Text("audience"))) = "" => |c, _, n| Block::expect(&mut c.expected.audiences, n);
+        /// Takes other tokens in `Authorization: Bearer`, about which an authorization server is asked (RFC 7662): by a
+        /// subrequest to this location, which passes it on (`proxy_pass`) and has the credentials for that. It gets the form
+        /// `token=...&token_type_hint=access_token`, and nothing else of the client. That a token is active is believed for
+        /// `cache`, but never longer than until its `exp`, and that it is not for `negative`; about one token one request asks at
+        /// a time. Where there is no clear answer, nobody is let in (503). Doorward's own directive.
+        "auth_introspection" in [AUTH_SERVICE] (Text("uri"), Optional(&Many(&Text("cache=time | negative=time")))) = "cache=30s negative=2s" => Block::introspection;
         /// The realm that challenges name; the service's name where there is none. Doorward's own directive.
         "auth_realm" in [AUTH_SERVICE] (Text("text")) = "" => Block::realm;
         /// What is required of requests whose path is this one or below it, for all methods and hosts or those named: every

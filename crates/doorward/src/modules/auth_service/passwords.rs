@@ -57,7 +57,7 @@ pub async fn check(
 ) -> Login {
     let found = match str::from_utf8(user) {
         Ok(name) if name.len() <= password::LONGEST => {
-            let directory = &service.directory;
+            let directory = service.directory().map_err(Failed::Store)?;
             let found = match known {
                 Some(_) => directory.user_named(name, service.grace).await,
                 None => directory.user_as_stored(name).await,

@@ -4,11 +4,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use auth::directory::{Directory, Event};
+use auth::store::StoreError;
 
 use super::challenge::Challenges;
 use super::counts::Counts;
+use super::introspection::Introspection;
 use super::passwords::Passwords;
 use super::rules::Rule;
+use super::tokens::Tokens;
 use crate::config::Config;
 use crate::log::Level;
 
@@ -16,8 +19,8 @@ use crate::log::Level;
 pub struct Service {
     /// Its name.
     pub name: String,
-    /// What is known of its store.
-    pub(super) directory: Arc<Directory>,
+    /// What is known of its store, where it has one.
+    pub(super) directory: Option<Arc<Directory>>,
     /// How long what is known goes on while the store cannot be asked.
     pub(super) grace: Duration,
     /// The field of API keys, where they are taken.
@@ -26,12 +29,29 @@ pub struct Service {
     pub(super) session: Option<SessionRules>,
     /// Passwords found right lately, where `Authorization: Basic` is taken.
     pub(super) passwords: Option<Passwords>,
+    /// How JSON Web Tokens are checked, where they are taken.
+    pub(super) tokens: Option<Tokens>,
+    /// Who is asked about other tokens, where they are taken.
+    pub(super) introspection: Option<Introspection>,
     /// What is required.
     pub(super) rules: Vec<Rule>,
     /// What it says to who is refused.
     pub(super) challenges: Challenges,
     /// What is counted, where something shows it.
     pub(super) counts: OnceLock<Counts>,
+}
+
+impl Service {
+    /// What is known of its store. Without one nothing of what is kept in one is good: the configuration sees to it that no
+    /// method needs it then.
+    pub(super) fn directory(&self) -> Result<&Directory, StoreError> {
+        self.directory.as_deref().ok_or_else(|| StoreError::Unavailable("there is no auth_store".to_owned()))
+    }
+
+    /// Whether it takes anything in `Authorization: Bearer`.
+    pub(super) fn takes_tokens(&self) -> bool {
+        self.api_key.is_some() || self.tokens.is_some() || self.introspection.is_some()
+    }
 }
 
 /// How sessions are kept.
@@ -68,7 +88,8 @@ impl SessionRules {
 pub fn keep(config: &Config) {
     for service in &config.auth_services {
         let (log, name) = (config.error_log.clone(), service.name.clone());
-        service.directory.keep(move |event| match event {
+        let Some(directory) = &service.directory else { continue };
+        directory.keep(move |event| match event {
             Event::Lost(error) => log.write(Level::Crit, format_args!("auth_service \"{name}\": {error}")),
             Event::Found => {
                 log.write(Level::Notice, format_args!("auth_service \"{name}\": the store answers"));

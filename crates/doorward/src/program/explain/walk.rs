@@ -227,22 +227,19 @@ fn access(ex: &mut Exchange<'_>, plan: &Plan, block: Option<conf::Span>, page: &
                 page.in_force(&number, block, &names);
                 page.more(&format!("asks for a token that one of these keys signed; {}", jwt.preview(ex)));
                 for request in jwt.key_requests() {
-                    let Ok((path, args)) = request.target(ex) else { continue };
-                    let mut child = ex.child(path, args);
-                    match locate(&mut child) {
-                        Ok(plan) => {
-                            let text = format!("    asks location {} for keys", page.location(plan));
-                            page.step("", &text, plan.span);
-                        }
-                        Err(_) => page.more("no location answers with keys: 500"),
-                    }
+                    let Ok(target) = request.target(ex) else { continue };
+                    asks_itself(ex, target, "for keys", "no location answers with keys: 500", page);
                 }
             }
-            Access::Service(_) => {
+            Access::Service(service) => {
                 page.in_force(&number, block, &["auth"]);
                 page.more(
                     "asks the service for the credentials that it takes: otherwise 401, or 403 by a rule",
                 );
+                if let Some(target) = service.asks_about_tokens(ex) {
+                    let nowhere = "no location answers about tokens: 503";
+                    asks_itself(ex, target, "about tokens that it does not know itself", nowhere, page);
+                }
             }
             Access::Request(request) => {
                 let lines = page.directives(block, &["auth_request"]);
@@ -268,6 +265,23 @@ fn access(ex: &mut Exchange<'_>, plan: &Plan, block: Option<conf::Span>, page: &
     }
     // With `any`, who has only addresses against it has nobody left to let it pass.
     refused.filter(|_| plan.access.len() == 1)
+}
+
+/// What the gateway asks a location in its own name.
+fn asks_itself(
+    ex: &Exchange<'_>,
+    (path, args): (Vec<u8>, Vec<u8>),
+    what: &str,
+    nowhere: &str,
+    page: &mut Page<'_>,
+) {
+    let mut child = ex.child(path, args);
+    match locate(&mut child) {
+        Ok(plan) => {
+            page.step("", &format!("    asks location {} {what}", page.location(plan)), plan.span);
+        }
+        Err(_) => page.more(nowhere),
+    }
 }
 
 /// What the auth service is asked.

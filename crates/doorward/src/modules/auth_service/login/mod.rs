@@ -131,7 +131,7 @@ impl Login {
         rules: &SessionRules,
         identity: &Identity,
     ) -> Result<String, StoreError> {
-        let directory = &self.service.directory;
+        let directory = self.service.directory()?;
         let store = directory.store().await?;
         // Whoever made the browser use a session of his own shall not share the user's.
         if let Some(old) = cookie(ex, rules.cookie.as_bytes()).and_then(digest_of) {
@@ -170,7 +170,7 @@ impl Login {
 
     fn unavailable(&self, ex: &Exchange<'_>, error: &StoreError) -> NoLogin {
         self.service.count(counts::Method::Login, Answer::Unavailable);
-        super::in_place::unavailable(ex, &self.service, error);
+        super::in_place::unavailable(ex, &self.service, Reason::StoreUnavailable, &error.to_string());
         NoLogin::Page(503, Message::Unavailable)
     }
 }
