@@ -150,6 +150,7 @@ http {
         location /all { auth all; proxy_pass http://127.0.0.1:{port2}; }
         location /asked { auth_request /auth; auth_request_set $id $upstream_http_x_user_id; add_header Id $id; proxy_pass http://127.0.0.1:{port2}; }
         location = /auth { internal; auth_service opaque; }
+        location = /metrics { prometheus; }
         location = /introspection {
             internal;
             proxy_set_header Authorization "Basic Z2F0ZXdheTpzZWNyZXQ=";
@@ -274,6 +275,19 @@ fn a_token_that_is_not_active_is_refused_and_not_asked_about_again() {
     assert_eq!(place.get("/opaque", "a b&active=true").status, 401);
     assert_eq!(place.get("/opaque", "").status, 401);
     assert_eq!(place.server.asked(), 1);
+    place.server.says("good", 200, r#"{"active":true,"sub":"7"}"#);
+    place.server.says("bad", 500, "");
+    assert_eq!((place.get("/opaque", "good").status, place.get("/opaque", "bad").status), (200, 503));
+    let page = place.gateway.get("/metrics", "").body;
+    for line in [
+        "doorward_auth_introspections_total{service=\"opaque\",result=\"active\"} 1",
+        "doorward_auth_introspections_total{service=\"opaque\",result=\"refused\"} 1",
+        "doorward_auth_introspections_total{service=\"opaque\",result=\"failed\"} 1",
+        "doorward_auth_service_answers_total{service=\"opaque\",method=\"introspection\",answer=\"refused\"} 4",
+        "doorward_auth_service_answers_total{service=\"opaque\",method=\"introspection\",answer=\"unavailable\"} 1",
+    ] {
+        assert!(page.lines().any(|known| known == line), "{line}: {page}");
+    }
 }
 
 #[test]

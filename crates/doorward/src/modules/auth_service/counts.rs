@@ -9,6 +9,10 @@ static ANSWERS: Family = Family {
     name: "doorward_auth_service_answers_total",
     help: "Decisions of an auth_service by method (none without credentials) and answer.",
 };
+static QUESTIONS: Family = Family {
+    name: "doorward_auth_introspections_total",
+    help: "Questions about tokens (auth_introspection): the token is active, refused, or there was no clear answer.",
+};
 static UP: Family = Family {
     name: "doorward_auth_store_up",
     help: "Whether the store of an auth_service said within a second what has changed: 1 yes, 0 no.",
@@ -107,10 +111,33 @@ impl Counts {
     }
 }
 
+/// The counters of questions about tokens.
+pub struct Questions {
+    /// It is active.
+    pub active: Arc<Counter>,
+    /// It is not, or not for this service.
+    pub refused: Arc<Counter>,
+    /// There was no clear answer.
+    pub failed: Arc<Counter>,
+}
+
+impl Questions {
+    /// Those of a service.
+    pub fn new(metrics: &Metrics, service: &str) -> Questions {
+        let counter = |result: &str| {
+            metrics.counter(&QUESTIONS, vec![("service", service.to_owned()), ("result", result.to_owned())])
+        };
+        Questions { active: counter("active"), refused: counter("refused"), failed: counter("failed") }
+    }
+}
+
 impl Service {
     /// Counts from now on, and what there is to read.
     pub fn measure(self: &Arc<Self>, metrics: &Metrics) -> Option<Reading> {
         self.counts.get_or_init(|| Counts::new(metrics, &self.name));
+        if let Some(introspection) = &self.introspection {
+            introspection.measure(metrics, &self.name);
+        }
         let directory = self.directory.clone()?;
         let labels = vec![("service", self.name.clone())];
         Some(Reading::gauge(&UP, labels, move || f64::from(u8::from(directory.is_up_to_date()))))

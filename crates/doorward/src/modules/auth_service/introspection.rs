@@ -1,17 +1,19 @@
 //! `auth_introspection`: tokens that an authorization server is asked about (RFC 7662), by way of a location that passes the
 //! question on.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use auth::expected::Expected;
 use auth::identity::Identity;
 use auth::introspection::{self, MOST_ANSWER, Refusal};
 use conf::Diagnostic;
 
+use super::counts::Questions;
 use super::decide::Found;
 use super::flights::{Flights, Turn};
 use crate::client::Interrupted;
 use crate::exchange::Exchange;
+use crate::metrics::Metrics;
 use crate::modules::auth_outcome::Reason;
 use crate::modules::auth_request::{Key, Secret, Uri};
 use crate::own_request::OwnRequest;
@@ -32,6 +34,8 @@ pub struct Introspection {
     secret: Secret,
     known: Mutex<Table<Answer>>,
     flights: Flights<Asked>,
+    /// What is counted, where something shows it.
+    counts: OnceLock<Questions>,
 }
 
 /// How long answers are used at most, in milliseconds.
@@ -64,7 +68,13 @@ impl Introspection {
             ))
         })?;
         let known = Mutex::new(Table::new(ROOM));
-        Ok(Introspection { uri, lifetimes, expected, secret, known, flights: Flights::default() })
+        let flights = Flights::default();
+        Ok(Introspection { uri, lifetimes, expected, secret, known, flights, counts: OnceLock::new() })
+    }
+
+    /// Counts questions from now on.
+    pub fn measure(&self, metrics: &Metrics, service: &str) {
+        self.counts.get_or_init(|| Questions::new(metrics, service));
     }
 
     /// Path and query of the question.
@@ -126,7 +136,18 @@ impl Introspection {
         // Somebody else's question may have ended just before this one began.
         let asked = match self.find(&key) {
             Some(answer) => Ok(answer),
-            None => self.ask(ex, &key, token).await?,
+            None => {
+                let asked = self.ask(ex, &key, token).await?;
+                if let Some(counts) = self.counts.get() {
+                    let counter = match &asked {
+                        Ok(answer) if answer.token.is_ok() => &counts.active,
+                        Ok(_) => &counts.refused,
+                        Err(_) => &counts.failed,
+                    };
+                    counter.add_one();
+                }
+                asked
+            }
         };
         seat.land(asked.clone());
         Ok(asked)
