@@ -11,6 +11,7 @@ use super::{destination_of, field, forgery, form_of, not_allowed, refuse_forged,
 use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::log::Level;
+use crate::modules::auth_outcome::Reason;
 use crate::modules::auth_service::credentials::cookie;
 use crate::modules::auth_service::in_place::unavailable;
 use crate::modules::auth_service::service::{Service, SessionRules};
@@ -55,7 +56,7 @@ impl Logout {
             }
             // The cookie stays, so that another try can end the session.
             Err(error) => {
-                unavailable(ex, &self.service, &error);
+                unavailable(ex, &self.service, Reason::StoreUnavailable, &error.to_string());
                 self.show(ex, session, 503, send_back, Some(Message::NotLoggedOut))
             }
         }
@@ -64,7 +65,7 @@ impl Logout {
     /// Ends the session of the browser, on every gateway.
     async fn end(&self, ex: &Exchange<'_>, session: &SessionRules) -> Result<(), StoreError> {
         let Some(digest) = cookie(ex, session.cookie.as_bytes()).and_then(digest_of) else { return Ok(()) };
-        let directory = &self.service.directory;
+        let directory = self.service.directory()?;
         if directory.store().await?.delete_session(&digest).await? {
             ex.log(Level::Info, format_args!("a session was ended by its user"));
         }
