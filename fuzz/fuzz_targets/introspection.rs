@@ -10,10 +10,13 @@ const NOW: u64 = 1_800_000_000;
 
 fuzz_target!(|bytes: &[u8]| {
     let asked = form(bytes);
-    let token = asked.strip_prefix(b"token=").and_then(|rest| rest.strip_suffix(b"&token_type_hint=access_token"));
+    let token =
+        asked.strip_prefix(b"token=").and_then(|rest| rest.strip_suffix(b"&token_type_hint=access_token"));
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._%".contains(byte);
     assert!(token.expect("the form").iter().all(is_plain));
-    assert!(!is_token(bytes) || !bytes.iter().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()));
+    assert!(
+        !is_token(bytes) || !bytes.iter().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control())
+    );
 
     let demanding = Expected { issuers: vec!["https://a".to_owned()], audiences: vec!["api".to_owned()] };
     for expected in [Expected::default(), demanding] {
