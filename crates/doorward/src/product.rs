@@ -37,6 +37,10 @@ pub const PID: Place = Place { under_prefix: "logs/nginx.pid", packaged: "/run/n
 pub const CLIENT_BODY_TEMP: Place =
     Place { under_prefix: "client_body_temp", packaged: "/var/cache/nginx/client_temp" };
 
+/// `auth_store`, in a folder of its own, which is made for the worker's user.
+pub const AUTH_STORE: Place =
+    Place { under_prefix: "auth_store/auth.db", packaged: "/var/lib/doorward/auth.db" };
+
 /// What is there of nginx's optional modules, and what of its standard ones is not, in its configure script's words.
 pub const MODULES: &[&str] = &[
     "--with-http_addition_module",

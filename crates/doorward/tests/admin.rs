@@ -351,6 +351,13 @@ fn the_configuration_says_where_the_store_is() {
     let listed = run(&["-p", prefix, "user", "list", "-c", path], "");
     assert!(String::from_utf8_lossy(&listed.stdout).contains("ada"), "{}", stderr(&listed));
 
+    // A service that names none has it in the prefix; one that needs none has none.
+    fs::create_dir(place.path().join("auth_store")).unwrap();
+    let unnamed = "http { auth_service a { auth_api_key; } auth_service b { auth_jwt_key_file keys; } }";
+    let added = with(unnamed, &["user", "add", "bob", "--no-password"]);
+    assert!(added.status.success(), "{}", stderr(&added));
+    assert!(place.path().join("auth_store/auth.db").is_file());
+
     let none = with("http { }", &["user", "list"]);
     assert!(
         stderr(&none).ends_with("nginx.conf has no auth_store: say where the store is by --store\n"),

@@ -135,3 +135,13 @@ fn guesses_are_limited_whatever_the_method() {
     assert_eq!(status("X-API-Key: dw_1\r\n"), 429);
     assert_eq!(status(&format!("X-API-Key: {key}\r\n")), 429);
 }
+
+#[test]
+fn a_store_that_is_not_named_is_made_in_the_prefix() {
+    let mut place = Place::start();
+    place.address = format!("sqlite:{}", place.gateway.path("auth_store/auth.db").display());
+    place.admin("user add ada --no-password", "");
+    let key = place.key("");
+    let answer = place.gateway.get("/unnamed", &format!("X-API-Key: {key}\r\n"));
+    assert_eq!(answer.status, 200, "{}", place.gateway.log());
+}

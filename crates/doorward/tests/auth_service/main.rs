@@ -36,6 +36,7 @@ http {
     }
     auth_service keys { auth_store sqlite:{dir}/auth.db; auth_api_key header=X-Token; auth_realm "the keys"; }
     auth_service sessions { auth_store sqlite:{dir}/auth.db; auth_session login=https://id.example.com/login?from=here; }
+    auth_service unnamed { auth_api_key; }
     server {
         listen 127.0.0.1:{port2};
         location / {
@@ -53,6 +54,7 @@ http {
         location /scoped { auth main; auth_require scope=orders:write; auth_require group=staff group=admins error=404; proxy_pass http://127.0.0.1:{port2}; }
         location /again { auth main; try_files /none /elsewhere; }
         location = /elsewhere { proxy_pass http://127.0.0.1:{port2}; }
+        location /unnamed { auth unnamed; proxy_pass http://127.0.0.1:{port2}; }
         location /keys { auth keys; proxy_pass http://127.0.0.1:{port2}; }
         location /sessions { auth sessions; proxy_pass http://127.0.0.1:{port2}; }
         location /either { satisfy any; deny all; auth main; proxy_pass http://127.0.0.1:{port2}; }

@@ -18,6 +18,7 @@ use crate::compile::Compiler;
 use crate::module::Settings;
 use crate::modules::auth_jwt::{Source, Verifier};
 use crate::modules::auth_request::Uri;
+use crate::product;
 
 /// What records in memory may take where nothing is said, in bytes: some 100,000 of them.
 const MEMORY: usize = 64 << 20;
@@ -50,6 +51,19 @@ pub struct Store {
     memory: usize,
 }
 
+impl Store {
+    /// A store at an address; the folder of a file is made where there is none.
+    fn at(address: Address, cx: &mut Compiler) -> Store {
+        if let Address::Sqlite(path) = &address
+            && let Some(folder) = path.parent()
+            && !folder.exists()
+        {
+            cx.needs_folder(folder.to_owned());
+        }
+        Store { address, grace: 0, memory: MEMORY }
+    }
+}
+
 /// What says that a parameter is none.
 pub fn invalid(word: &Word) -> Diagnostic {
     Diagnostic::at(word.span, format!("invalid parameter \"{}\"", word.lossy()))
@@ -62,13 +76,7 @@ impl Block {
         // The address may have a password in it: it is not repeated.
         let wrong = |error: StoreError| Diagnostic::at(word.span, format!("invalid auth_store: {error}"));
         let address = Address::parse(node.str(0)?).map_err(wrong)?.under(&cx.paths.prefix);
-        if let Address::Sqlite(path) = &address
-            && let Some(folder) = path.parent()
-            && !folder.exists()
-        {
-            cx.needs_folder(folder.to_owned());
-        }
-        let mut store = Store { address, grace: 0, memory: MEMORY };
+        let mut store = Store::at(address, cx);
         for word in node.args.iter().skip(1) {
             match split(word) {
                 Some((b"grace", time)) => {
@@ -229,10 +237,8 @@ impl Block {
             return Err(Diagnostic::at(node.span, format!("invalid name \"{name}\" of an auth_service")));
         }
         let needs_store = self.api_key.is_some() || self.session.is_some() || self.basic.is_some();
-        if needs_store && self.store.is_none() {
-            return Err(Diagnostic::at(node.span, format!("no \"auth_store\" in auth_service \"{name}\""))
-                .instead("say where users, keys and sessions are kept: auth_store sqlite:/var/lib/doorward/auth.db;"));
-        }
+        let unnamed = || Store::at(Address::Sqlite(cx.paths.unnamed(&product::AUTH_STORE)), cx);
+        let store = self.store.take().or_else(|| needs_store.then(unnamed));
         let tokens = self.tokens(cx, node)?;
         let introspection = match self.introspection.take() {
             None => None,
@@ -247,8 +253,8 @@ impl Block {
         let realm = self.realm.as_deref().unwrap_or(&name);
         let challenges = Challenges::new(realm, takes_tokens, self.basic.is_some(), self.session.as_ref());
         Ok(Arc::new(Service {
-            directory: self.store.as_ref().map(|store| directory(cx, store)),
-            grace: Duration::from_millis(self.store.as_ref().map_or(0, |store| store.grace)),
+            directory: store.as_ref().map(|store| directory(cx, store)),
+            grace: Duration::from_millis(store.as_ref().map_or(0, |store| store.grace)),
             api_key: self.api_key,
             session: self.session,
             passwords: self.basic.map(|()| Passwords::default()),

@@ -127,10 +127,11 @@ pub static MODULE: Module = Module {
 pub static IN_BLOCK: Module = Module {
     name: "doorward_auth_service_module",
     directives: directives! { Block;
-        /// Where users, keys and sessions are kept: `sqlite:PATH`, in a file that is made when there is none. `grace` is how long
-        /// what is known goes on while the store cannot be asked, without it nobody is let in then (503); `memory`
+        /// Where users, keys and sessions are kept: `sqlite:PATH`, in a file that is made when there is none, or `postgres://...`,
+        /// `redis://...`, which several gateways share (docs/admin.md). With `-p` the default is `auth_store/auth.db` there.
+        /// `grace` is how long what is known goes on while the store cannot be asked, without it nobody is let in then (503); `memory`
         /// bounds what is held in memory. What is revoked or disabled is refused within a second. Doorward's own directive.
-        "auth_store" in [AUTH_SERVICE] (Text("address"), Optional(&Many(&Text("grace=time | memory=size")))) = "" => Block::store;
+        "auth_store" in [AUTH_SERVICE] (Text("address"), Optional(&Many(&Text("grace=time | memory=size")))) = "sqlite:/var/lib/doorward/auth.db" => Block::store;
         /// Takes API keys (`doorward key create`), in this field or as `Authorization: Bearer`. Doorward's own directive.
         "auth_api_key" in [AUTH_SERVICE] (Optional(&Text("header=field"))) = "header=X-API-Key" => Block::api_key;
         /// Takes sessions of users who have logged in: in the cookie of that name, unused for no longer than `idle`, and no

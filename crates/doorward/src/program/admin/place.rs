@@ -4,6 +4,7 @@ use auth::store::Address;
 use conf::{Disk, Node, Word};
 
 use super::command::Given;
+use crate::product;
 use crate::program::flags::Flags;
 
 /// The store's address.
@@ -27,7 +28,11 @@ pub fn find(flags: &Flags, given: &Given) -> Result<Address, String> {
     let shown = path.display();
     // The same service may be included in several places.
     match (found.as_slice(), faults.first()) {
-        ([one], _) => {
+        ([None], _) => Ok(Address::Sqlite(match flags.prefix {
+            Some(_) => flags.prefix().join(product::AUTH_STORE.under_prefix),
+            None => product::AUTH_STORE.packaged.into(),
+        })),
+        ([Some(one)], _) => {
             let text =
                 str::from_utf8(&one.text).map_err(|_| format!("auth_store in {shown} is not UTF-8"))?;
             let address = Address::parse(text).map_err(|error| format!("auth_store in {shown}: {error}"))?;
@@ -41,15 +46,21 @@ pub fn find(flags: &Flags, given: &Given) -> Result<Address, String> {
     }
 }
 
-/// Adds the different stores of these directives and their blocks.
-fn collect<'n>(nodes: &'n [Node], found: &mut Vec<&'n Word>) {
+/// Adds the different stores of these directives and their blocks; none for a service that uses one and names none.
+fn collect<'n>(nodes: &'n [Node], found: &mut Vec<Option<&'n Word>>) {
+    let is = |node: &Node, name: &str| *node.name.text == *name.as_bytes();
     for node in nodes {
+        let inside = node.block.as_deref().unwrap_or_default();
+        let has = |name: &str| inside.iter().any(|node| is(node, name));
         // Parameters may follow the address.
-        if let (b"auth_store", Some(address)) = (node.name.text.as_slice(), node.args.first())
-            && found.iter().all(|known| known.text != address.text)
-        {
-            found.push(address);
+        let named = node.args.first().filter(|_| is(node, "auth_store"));
+        let uses_unnamed = is(node, "auth_service")
+            && !has("auth_store")
+            && ["auth_api_key", "auth_session", "auth_basic"].into_iter().any(has);
+        let text = |word: &Option<&Word>| word.map(|word| word.text.clone());
+        if (named.is_some() || uses_unnamed) && !found.iter().any(|known| text(known) == text(&named)) {
+            found.push(named);
         }
-        collect(node.block.as_deref().unwrap_or_default(), found);
+        collect(inside, found);
     }
 }
