@@ -131,7 +131,12 @@ fn guesses_are_limited_whatever_the_method() {
     }
     assert_eq!(status("X-API-Key: dw_1\r\n"), 401);
     assert_eq!(status("Authorization: Basic YWRhOndyb25n\r\n"), 401);
-    assert_eq!(status("Authorization: Bearer nothing\r\n"), 401);
+    // A browser with an old session neither.
+    let old = auth::session::NewSession::generate().unwrap().text;
+    for _ in 0..5 {
+        assert_eq!(status(&format!("Cookie: __Host-session={old}\r\n")), 401);
+    }
+    assert_eq!(status("Cookie: __Host-session=made-up\r\n"), 401);
     assert_eq!(status("X-API-Key: dw_1\r\n"), 429);
     assert_eq!(status(&format!("X-API-Key: {key}\r\n")), 429);
 }

@@ -108,8 +108,13 @@ async fn check(
         Credentials::Session(id) => {
             let idle = service.session.as_ref().map_or(0, |session| session.idle);
             let checked = async { check::session(service.directory()?, id, idle, grace, now).await };
-            // Who comes back with an old session guesses nothing.
-            Found::stored(checked.await, Reason::SessionOver)
+            let checked = checked.await;
+            // Who comes back with an old session guesses nothing; what no session looks like was made up.
+            let reason = match checked {
+                Ok(Err(Why::Malformed)) => Reason::BadCredentials,
+                _ => Reason::SessionOver,
+            };
+            Found::stored(checked, reason)
         }
         Credentials::Password(user, password) => {
             let checked =
