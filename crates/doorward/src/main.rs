@@ -1,5 +1,6 @@
 //! Doorward: an API gateway that takes `nginx.conf` as it is and gets authentication right. See ARCHITECTURE.md.
 
+mod authorization;
 mod body;
 mod boxed;
 mod cidr;

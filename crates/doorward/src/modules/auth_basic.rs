@@ -10,13 +10,13 @@ use conf::Arg::Text;
 use conf::once;
 use wire::h1::Method;
 
+use crate::authorization::basic_credentials;
 use crate::client::Interrupted;
 use crate::compile::as_path;
 use crate::exchange::Exchange;
 use crate::log::{Level, system_error};
 use crate::module::Module;
 use crate::modules::auth_outcome::{self, Reason};
-use crate::modules::core::basic_credentials;
 use crate::plan::{Access, Verdict};
 use crate::run::Stop;
 use crate::variables::Template;

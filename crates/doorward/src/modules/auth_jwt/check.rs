@@ -9,11 +9,11 @@ use auth::jwt::{Refusal, Token};
 use super::challenge;
 use super::key_request::{KeyRequest, Missing};
 use super::verifier::Verifier;
+use crate::authorization::bearer_token;
 use crate::exchange::Exchange;
 use crate::log::Level;
 use crate::modules::auth_outcome::{self, Reason};
 use crate::modules::auth_require::{self, Line};
-use crate::modules::core;
 use crate::plan::Verdict;
 use crate::run::Stop;
 use crate::variables::Template;
@@ -145,7 +145,7 @@ impl Jwt {
     fn token<'e>(&self, ex: &'e Exchange<'_>) -> Option<Cow<'e, [u8]>> {
         let text = match &self.token {
             Some(variable) => Cow::Owned(variable.eval(ex)),
-            None => Cow::Borrowed(core::bearer_token(ex)?),
+            None => Cow::Borrowed(bearer_token(ex)?),
         };
         Some(text).filter(|text| !text.is_empty())
     }

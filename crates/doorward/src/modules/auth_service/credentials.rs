@@ -7,8 +7,8 @@ use super::counts::Method;
 use super::introspection::Introspection;
 use super::service::Service;
 use super::tokens::{self, Tokens};
+use crate::authorization::basic_credentials;
 use crate::exchange::Exchange;
-use crate::modules::core::basic_credentials;
 
 /// What was sent.
 pub enum Credentials<'e, 's> {

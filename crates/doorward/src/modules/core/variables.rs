@@ -117,7 +117,7 @@ pub(super) const ROWS: &[Row] = &[
             Address::Unix(_) => append(b"unix:", out),
         })
     }),
-    Row::fresh("remote_user", |ex, out| match crate::modules::core::basic_user(ex) {
+    Row::fresh("remote_user", |ex, out| match crate::authorization::basic_user(ex) {
         Some(user) => append(&user, out),
         None => false,
     }),

@@ -3,7 +3,7 @@
 use wire::{Name, list};
 
 use super::token;
-use crate::modules::core::bearer;
+use crate::authorization::bearer;
 
 /// What the answer and the token leave of the operator's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
