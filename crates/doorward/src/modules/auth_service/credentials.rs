@@ -7,7 +7,7 @@ use super::counts::Method;
 use super::introspection::Introspection;
 use super::service::Service;
 use super::tokens::{self, Tokens};
-use crate::authorization::basic_credentials;
+use crate::authorization::{basic_credentials, bearer};
 use crate::exchange::Exchange;
 
 /// What was sent.
@@ -98,12 +98,6 @@ impl<'e, 's> Credentials<'e, 's> {
             (None, None) => None,
         }
     }
-}
-
-/// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
 /// The value of a cookie (RFC 6265, section 4.2).
