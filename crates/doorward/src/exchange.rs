@@ -411,6 +411,13 @@ impl<'c> Exchange<'c> {
         visit.head.fields.iter().find(|f| f.id == name).map(|f| f.value.of(visit.bytes))
     }
 
+    /// The values of every field of that name that the client sent.
+    pub fn request_fields(&self, name: &[u8]) -> impl Iterator<Item = &'c [u8]> {
+        let visit = self.visit;
+        let same = move |f: &&wire::Field| f.name.of(visit.bytes).eq_ignore_ascii_case(name);
+        visit.head.fields.iter().filter(same).map(|f| f.value.of(visit.bytes))
+    }
+
     /// The status that the client is sent, as far as it is known; 0 for none.
     pub fn status(&self) -> u16 {
         if self.forced_status == 0 { self.response.status } else { self.forced_status }

@@ -119,11 +119,9 @@ fn authority<'e>(ex: &Exchange<'e>) -> &'e [u8] {
 
 /// The value of a field that may occur once; an error where it occurs more often.
 fn only<'e>(ex: &Exchange<'e>, name: &str) -> Result<Option<&'e [u8]>, Repeated> {
-    let visit = ex.visit;
-    let same = |f: &&wire::Field| f.name.of(visit.bytes).eq_ignore_ascii_case(name.as_bytes());
-    let mut fields = visit.head.fields.iter().filter(same);
-    let first = fields.next().map(|field| field.value.of(visit.bytes));
-    if fields.next().is_some() { Err(Repeated) } else { Ok(first) }
+    let mut values = ex.request_fields(name.as_bytes());
+    let first = values.next();
+    if values.next().is_some() { Err(Repeated) } else { Ok(first) }
 }
 
 /// A field that may occur once occurs more often.

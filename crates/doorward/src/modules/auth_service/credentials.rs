@@ -44,11 +44,8 @@ impl<'e, 's> Credentials<'e, 's> {
     /// Finds the credentials that count: an API key in its field, then `Authorization`, then a session. What a client says
     /// explicitly goes before what a browser sends of its own accord, also when it is wrong.
     pub fn find(service: &'s Service, ex: &Exchange<'e>) -> Credentials<'e, 's> {
-        let visit = ex.visit;
-        let fields = || visit.head.fields.iter();
         if let Some(name) = &service.api_key {
-            let same = |f: &&wire::Field| f.name.of(visit.bytes).eq_ignore_ascii_case(name);
-            let mut keys = fields().filter(same).map(|field| field.value.of(visit.bytes));
+            let mut keys = ex.request_fields(name);
             match (keys.next(), keys.next()) {
                 (Some(key), None) => return Credentials::ApiKey(key),
                 (Some(_), Some(_)) => return Credentials::Ambiguous,
@@ -56,8 +53,7 @@ impl<'e, 's> Credentials<'e, 's> {
             }
         }
         if service.takes_tokens() || service.passwords.is_some() {
-            let mut values =
-                fields().filter(|f| f.id == Name::Authorization).map(|f| f.value.of(visit.bytes));
+            let mut values = ex.request_fields(b"Authorization");
             match (values.next(), values.next()) {
                 (Some(_), Some(_)) => return Credentials::Ambiguous,
                 (Some(value), None) => {

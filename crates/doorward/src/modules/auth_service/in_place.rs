@@ -5,6 +5,7 @@ use std::sync::Arc;
 use auth::identity::{Identity, Lack};
 use wire::Name;
 use wire::h1::Method;
+use wire::uri::{Escape, escape};
 
 use super::asked::Asked;
 use super::challenge::Cause;
@@ -83,17 +84,13 @@ pub fn unavailable(ex: &Exchange<'_>, service: &Service, reason: Reason, why: &s
 
 /// Whether a browser asks for a page, for a person to look at, and not a script or a program for data.
 pub fn wants_page(ex: &Exchange<'_>) -> bool {
-    let visit = ex.visit;
-    let field = |name: &str| {
-        let same = |f: &&wire::Field| f.name.of(visit.bytes).eq_ignore_ascii_case(name.as_bytes());
-        visit.head.fields.iter().find(same).map(|field| field.value.of(visit.bytes))
-    };
+    let field = |name: &str| ex.request_fields(name.as_bytes()).next();
     let html = |accept: &[u8]| {
         accept
             .split(|byte| *byte == b',')
             .any(|kind| kind.trim_ascii().to_ascii_lowercase().starts_with(b"text/html"))
     };
-    matches!(visit.head.method, Method::Get | Method::Head)
+    matches!(ex.visit.head.method, Method::Get | Method::Head)
         && ex.request_field(Name::Accept).is_some_and(html)
         && field("Sec-Fetch-Mode").is_none_or(|mode| mode == b"navigate")
         && field("X-Requested-With").is_none()
@@ -109,12 +106,12 @@ pub fn login_url(service: &Service, asked: &Asked<'_>) -> Option<Vec<u8>> {
     let mut url = login.clone().into_bytes();
     url.push(if login.contains('?') { b'&' } else { b'?' });
     url.extend_from_slice(b"return=");
-    for byte in &target {
-        match byte {
-            b'/' | b'-' | b'.' | b'_' | b'~' => url.push(*byte),
-            byte if byte.is_ascii_alphanumeric() => url.push(*byte),
-            byte => url.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+    // A slash in a query need not be escaped (RFC 3986, section 3.4), and reads better so.
+    for (at, part) in target.split(|byte| *byte == b'/').enumerate() {
+        if at > 0 {
+            url.push(b'/');
         }
+        escape(Escape::UriComponent, part, &mut url);
     }
     Some(url)
 }
