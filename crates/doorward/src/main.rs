@@ -14,6 +14,7 @@ mod error_pages;
 mod exchange;
 mod field_names;
 mod fields;
+mod flights;
 mod hashing;
 mod hostnames;
 mod included;

@@ -10,9 +10,9 @@ use conf::Diagnostic;
 
 use super::counts::Questions;
 use super::decide::Found;
-use super::flights::{Flights, Turn};
 use crate::client::Interrupted;
 use crate::exchange::Exchange;
+use crate::flights::{Flights, Turn};
 use crate::metrics::Metrics;
 use crate::modules::auth_outcome::Reason;
 use crate::modules::auth_request::{Key, Secret, Uri};

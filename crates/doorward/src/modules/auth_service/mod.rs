@@ -8,7 +8,6 @@ mod counts;
 mod credentials;
 mod decide;
 mod endpoint;
-mod flights;
 mod in_place;
 mod introspection;
 mod login;

@@ -1,7 +1,6 @@
 //! Keys of decisions: keyed hashes, so that nobody can find two requests of one key, and no credential stands in memory.
 
-/// What a decision is found by.
-pub type Key = [u8; 32];
+pub use crate::flights::Key;
 
 /// What a decision can be purged by: a hash of a credential or of the operator's own key.
 pub type Mark = [u8; 16];

@@ -1,7 +1,6 @@
 //! `auth_request_cache`: decisions of auth services, used for other requests that they are for as well.
 
 mod counts;
-mod flight;
 mod key;
 mod kind;
 mod lifetime;
@@ -23,14 +22,14 @@ use super::Question;
 use super::answer::Answer;
 use crate::client::Interrupted;
 use crate::exchange::Exchange;
+use crate::flights::Turn;
 use crate::log::Level;
 use crate::plan::Verdict;
 use crate::run::Stop;
 use crate::variables::Template;
 use counts::{Counts, Use};
-use flight::{Landed, Seat, Turn};
 use lifetime::Lifetime;
-use store::Found;
+use store::{Found, Landed, Missing};
 use view::View;
 use without::Without;
 
@@ -62,7 +61,7 @@ impl Cache {
         match self.store.find(&key, net::clock::now()) {
             Found::Fresh(decision) => self.apply(request, ex, &decision, Use::Hit),
             // Kept apart: a request that need not ask stays small.
-            Found::Not(expired, seat) => Box::pin(self.ask(request, view, ex, key, expired, seat)).await,
+            Found::Not(missing) => Box::pin(self.ask(request, view, ex, key, missing)).await,
         }
     }
 
@@ -72,9 +71,10 @@ impl Cache {
         view: &View,
         ex: &mut Exchange<'_>,
         key: Key,
-        expired: Option<Arc<Decision>>,
-        seat: Seat,
+        Missing { expired, seat, purges: found_at }: Missing<'_>,
     ) -> Result<Verdict, Stop> {
+        // What had expired then may have been taken back since.
+        let is_purged = || self.store.purges() != found_at;
         // The same question of the same request has its answer already, whoever else may not have it.
         if let Some(decision) = answered_before(ex, &key) {
             return self.apply(request, ex, &decision, Use::Hit);
@@ -84,10 +84,10 @@ impl Cache {
             None => {
                 match ex.visit.client.waiting(request.patience().unwrap_or(PATIENCE), true, seat.wait()).await
                 {
-                    Ok(turn) => turn,
+                    Ok(turn) => turn.unwrap_or(Turn::Landed(Landed::Alone)),
                     Err(Interrupted::ClientGone) => return Err(Stop::Gone),
                     Err(Interrupted::Elapsed) => {
-                        return self.without_answer(request, ex, expired.filter(|_| !seat.is_purged()));
+                        return self.without_answer(request, ex, expired.filter(|_| !is_purged()));
                     }
                 }
             }
@@ -113,7 +113,7 @@ impl Cache {
         let purges = self.store.purges();
         let (answer, decision) = self.question(request, view, ex).await?;
         if is_failure(answer.status) {
-            if let Some(old) = expired.filter(|old| self.is_within_grace(old) && !seat.is_purged()) {
+            if let Some(old) = expired.filter(|old| self.is_within_grace(old) && !is_purged()) {
                 let status = answer.status;
                 ex.log(
                     Level::Warn,

@@ -1,12 +1,11 @@
 //! A zone of decisions: shared by the workers, kept over reloads, bounded in bytes.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::answer::Answer;
-use super::flight::{Flight, Seat};
 use super::key::{Key, Mark, Secret};
+use crate::flights::{Flights, Seat};
 use crate::zone::Table;
 
 /// What an auth service decided of all requests of one key.
@@ -32,11 +31,32 @@ impl Decision {
 }
 
 /// What there is for a key.
-pub enum Found {
+pub enum Found<'s> {
     /// A decision to be used.
     Fresh(Arc<Decision>),
-    /// None, or one whose time is over; the seat is for waiting, or for asking.
-    Not(Option<Arc<Decision>>, Seat),
+    /// None, or one whose time is over.
+    Not(Missing<'s>),
+}
+
+/// What there is in place of a decision to be used.
+pub struct Missing<'s> {
+    /// One whose time is over.
+    pub expired: Option<Arc<Decision>>,
+    /// For waiting, or for asking.
+    pub seat: Seat<'s, Landed>,
+    /// How often the zone had been purged: what was known then may be taken back later.
+    pub purges: u64,
+}
+
+/// What a question came to, for those who waited.
+#[derive(Clone)]
+pub enum Landed {
+    /// The decision is theirs too; whether its own time is over, and the service failed.
+    Shared(Arc<Decision>, bool),
+    /// The service failed: asking it again one after the other would let the last one wait for all.
+    Failed(Arc<Decision>),
+    /// The answer was for the one who asked: the others ask for themselves.
+    Alone,
 }
 
 /// Decisions by key.
@@ -45,18 +65,15 @@ pub struct Store {
     pub secret: Secret,
     /// The bytes that it may take.
     pub size: u64,
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Shard]>,
     /// How often it was purged: what was asked before is not stored after.
     purges: AtomicU64,
     evictions: AtomicU64,
 }
 
-#[derive(Default)]
-pub(super) struct Flights(pub(super) HashMap<Key, (Arc<Flight>, usize)>);
-
 struct Shard {
-    decisions: Table<Arc<Decision>>,
-    flights: Flights,
+    decisions: Mutex<Table<Arc<Decision>>>,
+    flights: Flights<Landed>,
 }
 
 impl Store {
@@ -64,7 +81,7 @@ impl Store {
     pub fn new(size: u64, secret: Secret) -> Store {
         let count = (size >> 18).clamp(1, 16);
         let room = usize::try_from(size / count).unwrap_or(usize::MAX);
-        let shard = |_| Mutex::new(Shard { decisions: Table::new(room), flights: Flights::default() });
+        let shard = |_| Shard { decisions: Mutex::new(Table::new(room)), flights: Flights::default() };
         Store {
             secret,
             size,
@@ -75,32 +92,30 @@ impl Store {
     }
 
     /// What there is for a key at this moment.
-    pub fn find(self: &Arc<Self>, key: &Key, now: u64) -> Found {
-        let mut shard = self.shard(key);
-        let known = match shard.decisions.get(key) {
+    pub fn find(&self, key: &Key, now: u64) -> Found<'_> {
+        let shard = self.shard(key);
+        let mut decisions = shard.decisions();
+        let expired = match decisions.get(key) {
             Some(decision) if now < decision.until => return Found::Fresh(decision.clone()),
             known => known.cloned(),
         };
-        let (flight, seats) = shard.flights.0.entry(*key).or_default();
-        *seats += 1;
-        let flight = flight.clone();
-        // Under the lock: what a purge forgets after this, it has counted.
-        let purges = self.purges();
-        drop(shard);
-        Found::Not(known, Seat::new(self.clone(), *key, flight, purges))
+        // Under the lock: a decision that is not seen here is stored by a question that has not landed yet, and what a purge
+        // forgets after this, it has counted.
+        let seat = shard.flights.seat(*key);
+        Found::Not(Missing { expired, seat, purges: self.purges() })
     }
 
     /// Keeps a decision that was asked for when there had been `purges` purges; false where it may not be used by others.
     pub fn keep(&self, key: &Key, decision: &Arc<Decision>, purges: u64) -> bool {
-        let mut shard = self.shard(key);
+        let mut decisions = self.shard(key).decisions();
         // Under the lock: a purge that is not seen here will find the decision.
         if self.purges() != purges {
             return false;
         }
-        shard.decisions.remove(key);
-        let before = shard.decisions.len();
-        if shard.decisions.insert_sized(key, decision.clone(), decision.size(), |_| true).is_some() {
-            let gone = (before + 1).saturating_sub(shard.decisions.len());
+        decisions.remove(key);
+        let before = decisions.len();
+        if decisions.insert_sized(key, decision.clone(), decision.size(), |_| true).is_some() {
+            let gone = (before + 1).saturating_sub(decisions.len());
             self.evictions.fetch_add(gone as u64, Ordering::Relaxed);
         }
         true
@@ -114,33 +129,28 @@ impl Store {
     /// Forgets the decisions that `goes` names, and those being asked for; how many were forgotten.
     pub fn purge(&self, goes: impl Fn(&Decision) -> bool) -> usize {
         self.purges.fetch_add(1, Ordering::SeqCst);
-        let shards = self.shards.iter().map(lock);
-        shards.map(|mut shard| shard.decisions.remove_where(|decision| goes(decision))).sum()
+        self.shards.iter().map(|shard| shard.decisions().remove_where(|decision| goes(decision))).sum()
     }
 
     /// How many decisions there are, the bytes that they take, and how many had to go for others so far.
     pub fn usage(&self) -> (usize, usize, u64) {
-        let shards = self.shards.iter().map(lock);
-        let (entries, bytes) = shards.fold((0, 0), |(entries, bytes), shard| {
-            let (more, more_bytes) = shard.decisions.usage();
+        let (entries, bytes) = self.shards.iter().fold((0, 0), |(entries, bytes), shard| {
+            let (more, more_bytes) = shard.decisions().usage();
             (entries + more, bytes + more_bytes)
         });
         (entries, bytes, self.evictions.load(Ordering::Relaxed))
     }
 
-    /// Gives the questions being asked to `f`, as far as they may be that of `key`.
-    pub(super) fn with_flights<T>(&self, key: &Key, f: impl FnOnce(&mut Flights) -> T) -> T {
-        f(&mut self.shard(key).flights)
-    }
-
-    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+    fn shard(&self, key: &Key) -> &Shard {
         let [.., last] = *key;
-        lock(&self.shards[usize::from(last) % self.shards.len()])
+        &self.shards[usize::from(last) % self.shards.len()]
     }
 }
 
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shard {
+    fn decisions(&self) -> MutexGuard<'_, Table<Arc<Decision>>> {
+        self.decisions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]

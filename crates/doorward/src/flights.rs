@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::modules::auth_request::Key;
+/// What tells a question from all others: a keyed hash, so that nobody can make two that are the same.
+pub type Key = [u8; 32];
 
 /// Questions by key.
 pub struct Flights<T>(Mutex<ByKey<T>>);
@@ -56,6 +57,11 @@ impl<T: Clone> Flights<T> {
 }
 
 impl<T: Clone> Seat<'_, T> {
+    /// The turn to ask, if nobody else has it.
+    pub fn first(&self) -> Option<Turn<'_, T>> {
+        self.flight.turn.try_acquire().ok().map(Turn::Ask)
+    }
+
     /// Waits for the turn to ask, or for another one's answer; nothing where it was lost.
     pub async fn wait(&self) -> Option<Turn<'_, T>> {
         match self.flight.turn.acquire().await {
@@ -101,8 +107,9 @@ mod tests {
             let flights = Flights::<u8>::default();
             let (first, second, third) =
                 (flights.seat([1; 32]), flights.seat([1; 32]), flights.seat([1; 32]));
-            let Some(Turn::Ask(turn)) = first.wait().await else { panic!("nobody asks") };
-            assert!(second.flight.turn.try_acquire().is_err());
+            let turn = first.first();
+            assert!(matches!(turn, Some(Turn::Ask(_))));
+            assert!(second.first().is_none() && third.first().is_none());
             drop(turn);
             drop(first);
             let Some(Turn::Ask(turn)) = second.wait().await else { panic!("nobody else asked") };
@@ -110,7 +117,7 @@ mod tests {
             assert!(matches!(third.wait().await, Some(Turn::Landed(7))));
             // Who comes later begins anew, while some of the others are still there.
             let fourth = flights.seat([1; 32]);
-            assert!(matches!(fourth.wait().await, Some(Turn::Ask(_))));
+            assert!(matches!(fourth.first(), Some(Turn::Ask(_))));
             drop(turn);
             drop((second, third));
             assert_eq!(flights.lock().len(), 1);
