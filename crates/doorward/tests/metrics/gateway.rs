@@ -1,43 +1,35 @@
 //! A gateway with everything that is counted in its configuration, and its services in the same process.
 
-use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::ops::Deref;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tempfile::TempDir;
+use crate::support;
 
-/// A running gateway with its folder.
-pub struct Gateway {
-    folder: TempDir,
-    /// Where clients reach it.
-    pub port: u16,
-    /// Where its services are.
-    service: u16,
-    child: Child,
+/// A running gateway.
+pub struct Gateway(support::Gateway);
+
+impl Deref for Gateway {
+    type Target = support::Gateway;
+
+    fn deref(&self) -> &support::Gateway {
+        &self.0
+    }
 }
 
-/// `{port}`, `{service}` and `{down}` are filled in.
+/// Its services are on `{port2}`, and nobody is on `{port3}`.
 const CONFIGURATION: &str = r#"
-daemon off; worker_processes 2; pid nginx.pid; error_log error.log info; events {}
 http {
     access_log off;
-    otel_exporter { endpoint http://127.0.0.1:{service}/v1/traces; }
+    otel_exporter { endpoint http://127.0.0.1:{port2}/v1/traces; }
     limit_req_zone $http_x_key zone=requests:64k rate=1r/s;
     limit_conn_zone $http_x_key zone=connections:64k;
     auth_limit_zone $http_x_key zone=guesses:64k rate=1r/m;
     proxy_cache_path cache keys_zone=answers:1m max_size=10m;
-    upstream service { server 127.0.0.1:{service}; server 127.0.0.1:{down} backup; }
-    upstream auth { server 127.0.0.1:{service}; }
-    upstream gone { server 127.0.0.1:{down}; }
-    upstream named { resolver 127.0.0.1:{down}; server service.test:81 resolve; }
+    upstream service { server 127.0.0.1:{port2}; server 127.0.0.1:{port3} backup; }
+    upstream auth { server 127.0.0.1:{port2}; }
+    upstream gone { server 127.0.0.1:{port3}; }
+    upstream named { resolver 127.0.0.1:{port3}; server service.test:81 resolve; }
     server {
-        listen 127.0.0.1:{service};
+        listen 127.0.0.1:{port2};
         server_name service.example.com;
         location / { return 200 "hello\n"; }
         location /allow { return 204; }
@@ -72,38 +64,8 @@ http {
 impl Gateway {
     /// Starts it; `more` is put into the server.
     pub fn start(more: &str) -> Gateway {
-        let folder = tempfile::tempdir().unwrap();
-        // The worker's user must reach its temporary files.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::create_dir(folder.path().join("logs")).unwrap();
-        fs::write(folder.path().join("users"), "alice:{PLAIN}sesame\n").unwrap();
-        let [port, service, down] = free_ports();
-        let text = CONFIGURATION
-            .replace("{port}", &port.to_string())
-            .replace("{service}", &service.to_string())
-            .replace("{down}", &down.to_string())
-            .replace("{more}", more);
-        fs::write(folder.path().join("nginx.conf"), text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_doorward"))
-            .arg("-p")
-            .arg(folder.path())
-            .args(["-c", "nginx.conf", "-e", "error.log"])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let gateway = Gateway { folder, port, service, child };
-        wait_for("it listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
-        gateway
-    }
-
-    /// A file in its folder.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Asks for a path, with more fields: status, head and body.
-    pub fn get(&self, path: &str, fields: &str) -> Answer {
-        get(self.port, path, fields)
+        let http = CONFIGURATION.replace("{more}", more);
+        Gateway(support::Gateway::start_as(support::BEGINNING, &http, &[("users", "alice:{PLAIN}sesame\n")]))
     }
 
     /// Asks for a path several times.
@@ -137,78 +99,8 @@ impl Gateway {
         self.get("/metrics", "").body
     }
 
-    /// Sends a signal to the master process.
-    pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
-    }
-
     /// What goes before the names of servers that are services.
     pub fn service_address(&self) -> String {
-        format!("127.0.0.1:{}", self.service)
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        self.signal(Signal::SIGTERM);
-        let _ = self.child.wait();
-    }
-}
-
-/// An answer, as text.
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
-}
-
-/// Asks a server on this machine.
-pub fn get(port: u16, path: &str, fields: &str) -> Answer {
-    send(port, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}Connection: close\r\n\r\n"))
-}
-
-/// Sends a request as it is.
-pub fn send(port: u16, request: &str) -> Answer {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).unwrap();
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    let body = match head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
-        true => dechunked(body),
-        false => body.to_owned(),
-    };
-    Answer { status, head: head.to_owned(), body }
-}
-
-fn dechunked(mut text: &str) -> String {
-    let mut body = String::new();
-    while let Some((length, rest)) = text.split_once("\r\n") {
-        let length = usize::from_str_radix(length.trim(), 16).unwrap_or(0);
-        if length == 0 || length > rest.len() {
-            break;
-        }
-        body.push_str(&rest[..length]);
-        text = rest[length..].trim_start_matches("\r\n");
-    }
-    body
-}
-
-/// Ports that nobody has at the moment.
-pub fn free_ports<const N: usize>() -> [u16; N] {
-    let held: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
-}
-
-/// Waits until something is true.
-pub fn wait_for(what: &str, mut is_true: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !is_true() {
-        assert!(Instant::now() < end, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(20));
+        format!("127.0.0.1:{}", self.port2)
     }
 }

@@ -11,5 +11,7 @@ mod gateway;
 mod page;
 mod prometheus;
 mod status;
+#[path = "../support/mod.rs"]
+mod support;
 
-use gateway::{free_ports, wait_for};
+use support::{free_ports, wait_for};

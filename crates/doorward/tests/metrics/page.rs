@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::gateway::{Gateway, send, wait_for};
+use crate::gateway::Gateway;
+use crate::support::{send, wait_for};
 
 #[test]
 fn what_happened_is_counted() {

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::gateway::{Gateway, free_ports, get, wait_for};
+use super::gateway::Gateway;
+use super::support::{free_ports, get, wait_for};
 
 const MORE: &str = "location /unchecked { auth_request /ask-gone; auth_request_on_error allow; proxy_pass http://service/; }";
 

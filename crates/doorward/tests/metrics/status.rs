@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::browser::Browser;
-use super::gateway::{Gateway, wait_for};
+use super::gateway::Gateway;
+use super::support::wait_for;
 
 const STATUS: &str = "location = /status { status; } auth_limit_log_level info;";
 
@@ -67,7 +68,7 @@ fn the_page_or_the_json_is_what_is_asked_for() {
     assert_ne!(page.body, other.body, "a nonce is for one answer");
     let json = gateway.get("/status", "Accept: application/json\r\n");
     assert!(json.head.contains("Content-Type: application/json"), "{}", json.head);
-    let posted = super::gateway::send(
+    let posted = super::support::send(
         gateway.port,
         "POST /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
     );

@@ -1,11 +1,12 @@
 //! A gateway of its own for a test, and what is asked of it.
+#![allow(dead_code, reason = "each test uses its part of it")]
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,42 +15,59 @@ use tempfile::TempDir;
 /// The longest that anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What stands before the test's own part of the configuration.
-const BEGINNING: &str =
-    "daemon off; worker_processes 2; pid nginx.pid; error_log error.log info; events {}\n";
+/// What stands before the test's own part of the configuration, unless it says otherwise.
+pub const BEGINNING: &str = "daemon off; worker_processes 2; error_log error.log info; events {}";
 
-/// A running gateway with its folder.
+/// A running gateway with its folder; it ends with the test.
 pub struct Gateway {
     folder: TempDir,
     /// Where `{port}` of the configuration is.
     pub port: u16,
+    /// Where `{port2}` is.
+    pub port2: u16,
     child: Child,
 }
 
 impl Gateway {
-    /// Starts one with that `http` block, and waits until it listens on `{port}`. `{port}` and `{port2}` are free ports,
-    /// `{dir}` is the folder.
+    /// Starts one with that `http` block, and waits until it listens on `{port}`. `{port}`, `{port2}` and `{port3}` are
+    /// free ports, `{dir}` is the folder.
     pub fn start(http: &str) -> Gateway {
+        Gateway::start_as(BEGINNING, http, &[])
+    }
+
+    /// The same with another beginning of the configuration, and with files in its folder: name and content.
+    pub fn start_as(beginning: &str, http: &str, files: &[(&str, &str)]) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("logs")).unwrap();
-        let [port, port2] = free_ports();
+        let [port, port2, port3] = free_ports();
         let text = http
             .replace("{port}", &port.to_string())
             .replace("{port2}", &port2.to_string())
+            .replace("{port3}", &port3.to_string())
             .replace("{dir}", &folder.path().display().to_string());
         // Who makes a store beside it must be who reads it.
         let user = if nix::unistd::geteuid().is_root() { "user root;\n" } else { "" };
-        fs::write(folder.path().join("nginx.conf"), format!("{user}{BEGINNING}{text}")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_doorward"))
+        let text = format!("{user}pid nginx.pid; {beginning}\n{text}");
+        for (name, text) in [("nginx.conf", &*text)].iter().chain(files) {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        // Another server can be asked the same.
+        let program = env::var_os("DOORWARD_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_doorward").into());
+        let child = Command::new(program)
             .arg("-p")
             .arg(folder.path())
             .args(["-c", "nginx.conf", "-e", "error.log"])
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let gateway = Gateway { folder, port, child };
+        let gateway = Gateway { folder, port, port2, child };
         wait_for("it listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
         gateway
+    }
+
+    /// The number of its first process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// A file in its folder.
@@ -64,10 +82,7 @@ impl Gateway {
 
     /// Asks for a path, with more fields.
     pub fn get(&self, path: &str, fields: &str) -> Answer {
-        send(
-            self.port,
-            &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}Connection: close\r\n\r\n"),
-        )
+        get(self.port, path, fields)
     }
 
     /// Sends a signal to the master process.
@@ -103,7 +118,7 @@ pub struct Answer {
     pub status: u16,
     /// The head.
     pub head: String,
-    /// The body, as framed.
+    /// The body, without its framing.
     pub body: String,
 }
 
@@ -122,6 +137,11 @@ impl Answer {
     }
 }
 
+/// Asks a server on this machine for a path, with more fields.
+pub fn get(port: u16, path: &str, fields: &str) -> Answer {
+    send(port, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}Connection: close\r\n\r\n"))
+}
+
 /// Sends a request as it is, and reads until the connection is closed.
 pub fn send(port: u16, request: &str) -> Answer {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
@@ -132,7 +152,24 @@ pub fn send(port: u16, request: &str) -> Answer {
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    let body = match head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        true => dechunked(body),
+        false => body.to_owned(),
+    };
+    Answer { status, head: head.to_owned(), body }
+}
+
+fn dechunked(mut text: &str) -> String {
+    let mut body = String::new();
+    while let Some((length, rest)) = text.split_once("\r\n") {
+        let length = usize::from_str_radix(length.trim(), 16).unwrap_or(0);
+        if length == 0 || length > rest.len() {
+            break;
+        }
+        body.push_str(&rest[..length]);
+        text = rest[length..].trim_start_matches("\r\n");
+    }
+    body
 }
 
 /// Ports that nobody has at the moment.
@@ -147,6 +184,6 @@ pub fn wait_for(what: &str, mut is_true: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_true() {
         assert!(Instant::now() < end, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
