@@ -6,12 +6,15 @@
     reason = "a test may assume; what is not a #[test] function itself is one part of it"
 )]
 
+#[path = "support/service.rs"]
+mod service;
+#[path = "support/mod.rs"]
+mod support;
+
 use std::collections::HashMap;
-use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, sleep};
@@ -20,7 +23,6 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
-use tempfile::TempDir;
 
 /// The head of a request that a service got.
 struct Head {
@@ -51,69 +53,42 @@ impl Head {
     }
 }
 
-/// A server with a thread for each connection; `answer` makes all of an answer.
+/// A service; `answer` makes all of an answer.
 fn service(answer: impl Fn(&Head) -> String + Send + Sync + 'static) -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let answer = Arc::new(answer);
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let answer = answer.clone();
-            thread::spawn(move || {
-                let _ = stream.set_nodelay(true);
-                let Ok(mut writer) = stream.try_clone() else { return };
-                let mut reader = BufReader::new(stream);
-                while let Some(head) = Head::read(&mut reader) {
-                    if writer.write_all(answer(&head).as_bytes()).is_err() {
-                        return;
-                    }
-                }
-            });
+    service::listen(move |stream| {
+        let Ok(mut writer) = stream.try_clone() else { return };
+        let mut reader = BufReader::new(stream);
+        while let Some(head) = Head::read(&mut reader) {
+            if writer.write_all(answer(&head).as_bytes()).is_err() {
+                return;
+            }
         }
-    });
-    port
+    })
 }
 
 fn answered(status: &str, fields: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// A running gateway with its folder; it ends with the test.
-struct Gateway {
-    _folder: TempDir,
-    port: u16,
-    child: Child,
-}
+/// A running gateway.
+struct Gateway(support::Gateway);
 
 impl Gateway {
     /// `{auth}` and `{app}` are the services' ports; the upstream answers with the `X-User` that it got.
     fn start(http: &str, server: &str, auth: u16) -> Gateway {
         let app = service(|head| answered("200 OK", "", head.field("x-user")));
-        let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let beginning = "daemon off; master_process off; worker_processes 4; error_log error.log crit;\n\
+                         events { worker_connections 1024; }";
         let text = format!(
-            "daemon off; master_process off; worker_processes 4; pid gateway.pid; error_log error.log crit;\n\
-             events {{ worker_connections 1024; }}\n\
-             http {{ access_log off; keepalive_requests 1000000;\n{http}\n\
-             server {{ listen 127.0.0.1:{port};\n{server}\n}} }}\n"
+            "http {{ access_log off; keepalive_requests 1000000;\n{http}\n\
+             server {{ listen 127.0.0.1:{{port}};\n{server}\n}} }}\n"
         );
         let text = text.replace("{auth}", &auth.to_string()).replace("{app}", &app.to_string());
-        fs::create_dir(folder.path().join("logs")).unwrap();
-        fs::write(folder.path().join("gateway.conf"), text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
-        command.arg("-p").arg(folder.path()).args(["-c", "gateway.conf", "-e", "error.log"]);
-        let child = command.stdin(Stdio::null()).spawn().unwrap();
-        let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            let log = fs::read_to_string(folder.path().join("error.log")).unwrap_or_default();
-            assert!(began.elapsed() < Duration::from_secs(8), "it does not listen\n{log}");
-            sleep(Duration::from_millis(5));
-        }
-        Gateway { _folder: folder, port, child }
+        Gateway(support::Gateway::start_as(beginning, &text, &[]))
     }
 
     fn client(&self) -> Client {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.0.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.set_nodelay(true).unwrap();
         Client(BufReader::new(stream))
@@ -122,13 +97,6 @@ impl Gateway {
     /// Status and body of one request on a connection of its own.
     fn get(&self, path: &str, fields: &str) -> (u16, String) {
         self.client().ask("GET", path, "a", fields)
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

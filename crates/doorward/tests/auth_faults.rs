@@ -5,21 +5,21 @@
     reason = "a test may assume; what is not a #[test] function itself is one part of it"
 )]
 
+#[path = "support/service.rs"]
+mod service;
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
-use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{Backlog, listen};
-use nix::unistd::Pid;
-use tempfile::TempDir;
 
 /// What bounds a question, in the location that asks: each wait for itself.
 const BOUNDS: &str = "proxy_connect_timeout 400ms; proxy_send_timeout 400ms; proxy_read_timeout 400ms;";
@@ -371,26 +371,18 @@ struct Service {
 impl Service {
     /// `act` gets the fault asked for, how many requests the connection carried before, and the connection.
     fn start(act: fn(&str, usize, &mut TcpStream) -> bool) -> Service {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(AtomicUsize::new(0));
         let counter = requests.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let counter = counter.clone();
-                thread::spawn(move || {
-                    let _ = stream.set_nodelay(true);
-                    let Ok(mut writer) = stream.try_clone() else { return };
-                    let mut reader = BufReader::new(stream);
-                    let mut used = 0;
-                    while let Some(fault) = question(&mut reader) {
-                        counter.fetch_add(1, Ordering::SeqCst);
-                        if !act(&fault, used, &mut writer) {
-                            return;
-                        }
-                        used += 1;
-                    }
-                });
+        let port = service::listen(move |stream| {
+            let Ok(mut writer) = stream.try_clone() else { return };
+            let mut reader = BufReader::new(stream);
+            let mut used = 0;
+            while let Some(fault) = question(&mut reader) {
+                counter.fetch_add(1, Ordering::SeqCst);
+                if !act(&fault, used, &mut writer) {
+                    return;
+                }
+                used += 1;
             }
         });
         Service { port, requests }
@@ -416,11 +408,9 @@ fn question(reader: &mut impl BufRead) -> Option<String> {
     }
 }
 
-/// A running gateway with its folder; it ends with the test.
+/// A running gateway with its service.
 struct Gateway {
-    folder: TempDir,
-    port: u16,
-    child: Child,
+    server: support::Gateway,
     app: Service,
     /// How many requests the client saw pass.
     passed: AtomicUsize,
@@ -430,9 +420,7 @@ struct Gateway {
 
 impl Gateway {
     fn start(app: Service, auth: u16) -> Gateway {
-        let folder = tempfile::tempdir().unwrap();
         let (full, queue) = full_queue();
-        let [port, down] = free_ports();
         let locations: String = [
             ("/", "auth", ""),
             ("/once", "auth", "proxy_next_upstream off;"),
@@ -453,37 +441,26 @@ impl Gateway {
         })
         .collect();
         let full_port = full.local_addr().unwrap().port();
+        let beginning = "daemon off; master_process off; error_log error.log info;\n\
+                         events { worker_connections 512; }";
+        // Nobody is on `{port2}`.
         let text = format!(
-            "daemon off; master_process off; pid gateway.pid; error_log error.log info;\n\
-             events {{ worker_connections 512; }}\n\
-             http {{ access_log off;\n\
+            "http {{ access_log off;\n\
              upstream auth {{ server 127.0.0.1:{auth}; }}\n\
              upstream strict {{ server 127.0.0.1:{auth} max_fails=1 fail_timeout=60s;\n\
-             server 127.0.0.1:{down} backup; }}\n\
+             server 127.0.0.1:{{port2}} backup; }}\n\
              upstream two {{ server 127.0.0.1:{auth} max_fails=0; server localhost:{auth} max_fails=0; }}\n\
-             upstream down {{ server 127.0.0.1:{down}; }}\n\
+             upstream down {{ server 127.0.0.1:{{port2}}; }}\n\
              upstream full {{ server 127.0.0.1:{full_port}; }}\n\
-             server {{ listen 127.0.0.1:{port};\n{locations}}} }}\n"
+             server {{ listen 127.0.0.1:{{port}};\n{locations}}} }}\n"
         );
-        fs::create_dir(folder.path().join("logs")).unwrap();
-        fs::write(folder.path().join("gateway.conf"), text).unwrap();
-        let program = env::var_os("DOORWARD_BINARY")
-            .map_or_else(|| env!("CARGO_BIN_EXE_doorward").into(), PathBuf::from);
-        let mut command = Command::new(program);
-        command.arg("-p").arg(folder.path()).args(["-c", "gateway.conf", "-e", "error.log"]);
-        let child = command.stdin(Stdio::null()).spawn().unwrap();
-        let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            let log = fs::read_to_string(folder.path().join("error.log")).unwrap_or_default();
-            assert!(began.elapsed() < Duration::from_secs(8), "it does not listen\n{log}");
-            sleep(Duration::from_millis(5));
-        }
-        Gateway { folder, port, child, app, passed: AtomicUsize::new(0), _full: (full, Mutex::new(queue)) }
+        let server = support::Gateway::start_as(beginning, &text, &[]);
+        Gateway { server, app, passed: AtomicUsize::new(0), _full: (full, Mutex::new(queue)) }
     }
 
     /// The status of the answer, on a connection of its own.
     fn get(&self, path: &str, fault: &str) -> u16 {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.server.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let fault = if fault.is_empty() { String::new() } else { format!("X-Fault: {fault}\r\n") };
         write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n{fault}Connection: close\r\n\r\n").unwrap();
@@ -497,34 +474,21 @@ impl Gateway {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("error.log")).unwrap_or_default()
+        self.server.log()
     }
 
     /// Its open descriptors, when those of connections that ended are closed.
     fn files(&self) -> usize {
         sleep(Duration::from_millis(200));
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+        fs::read_dir(format!("/proc/{}/fd", self.server.id())).unwrap().count()
     }
 
     /// Its resident memory in KiB.
     fn memory(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.server.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
-        let _ = self.child.wait();
-    }
-}
-
-/// Two ports where nobody listens.
-fn free_ports() -> [u16; 2] {
-    let listeners = [0, 0].map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// A listener whose queue is full: the kernel answers no further connection.

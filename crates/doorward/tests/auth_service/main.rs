@@ -3,6 +3,8 @@
 
 #[path = "../support/browser.rs"]
 mod browser;
+#[path = "../support/service.rs"]
+mod service;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -16,6 +18,15 @@ mod tokens;
 
 use serde_json::Value;
 use support::{Gateway, doorward, free_ports, wait_for};
+
+/// An upstream that shows what it is told, on `{port2}`.
+const UPSTREAM: &str = r#"server {
+        listen 127.0.0.1:{port2};
+        location / {
+            add_header Saw "id=$http_x_user_id name=$http_x_user_name email=$http_x_user_email scope=$http_x_user_scope groups=$http_x_user_groups" always;
+            return 200 "served";
+        }
+    }"#;
 
 /// Everything that a service can be asked, and an upstream that shows what it is told.
 const HTTP: &str = r#"
@@ -37,13 +48,7 @@ http {
     auth_service keys { auth_store sqlite:{dir}/auth.db; auth_api_key header=X-Token; auth_realm "the keys"; }
     auth_service sessions { auth_store sqlite:{dir}/auth.db; auth_session login=https://id.example.com/login?from=here; }
     auth_service unnamed { auth_api_key; }
-    server {
-        listen 127.0.0.1:{port2};
-        location / {
-            add_header Saw "id=$http_x_user_id name=$http_x_user_name email=$http_x_user_email scope=$http_x_user_scope groups=$http_x_user_groups" always;
-            return 200 "served";
-        }
-    }
+    {upstream}
     server {
         listen 127.0.0.1:{port};
         location /in-place {
@@ -90,7 +95,7 @@ struct Place {
 
 impl Place {
     fn start() -> Place {
-        let gateway = Gateway::start(HTTP);
+        let gateway = Gateway::start(&HTTP.replace("{upstream}", UPSTREAM));
         let address = format!("sqlite:{}", gateway.path("auth.db").display());
         let mut place = Place { gateway, address, ada: String::new() };
         let added = place.admin(

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,6 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tempfile::TempDir;
 
 use crate::support::{Answer, Gateway, doorward, wait_for};
+use crate::{UPSTREAM, service};
 
 const SECRET: &[u8] = &[7; 32];
 
@@ -45,16 +46,9 @@ struct AuthorizationServer {
 
 impl AuthorizationServer {
     fn start() -> (Arc<AuthorizationServer>, u16) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
         let server = Arc::new(AuthorizationServer::default());
         let own = server.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let server = own.clone();
-                thread::spawn(move || server.serve(stream));
-            }
-        });
+        let port = service::listen(move |stream| own.serve(stream));
         (server, port)
     }
 
@@ -109,7 +103,7 @@ impl Place {
         let secret = URL_SAFE_NO_PAD.encode(SECRET);
         let set = format!(r#"{{"keys":[{{"kty":"oct","alg":"HS256","kid":"a","k":"{secret}"}}]}}"#);
         fs::write(keys.path().join("keys.json"), set).unwrap();
-        let http = HTTP.replace("{server}", &port.to_string());
+        let http = HTTP.replace("{upstream}", UPSTREAM).replace("{server}", &port.to_string());
         let http = http.replace("{keys}", &keys.path().join("keys.json").display().to_string());
         Place { gateway: Gateway::start(&http), server, _keys: keys }
     }
@@ -135,13 +129,7 @@ http {
         auth_jwt; auth_jwt_key_file {keys}; auth_issuer https://issuer.example;
         auth_introspection /introspection;
     }
-    server {
-        listen 127.0.0.1:{port2};
-        location / {
-            add_header Saw "id=$http_x_user_id name=$http_x_user_name email=$http_x_user_email scope=$http_x_user_scope groups=$http_x_user_groups" always;
-            return 200 "served";
-        }
-    }
+    {upstream}
     server {
         listen 127.0.0.1:{port};
         location /jwt { auth tokens; add_header Who "$auth_user $auth_method" always; proxy_pass http://127.0.0.1:{port2}; }
