@@ -7,7 +7,7 @@ use auth::store::StoreError;
 use wire::h1::Method;
 
 use super::html::{self, Message, Page, Which};
-use super::{destination_of, field, forgery, form_of, not_allowed, refuse_forged, send_on};
+use super::{destination_of, field, forgery, form_of, not_allowed, refuse_forged, send_on, session_of};
 use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::log::Level;
@@ -26,10 +26,7 @@ pub struct Logout {
 impl Logout {
     /// Shows the page, or ends the session.
     pub async fn run(&self, ex: &mut Exchange<'_>) -> Result<Body, Stop> {
-        let Some(session) = self.service.session.as_ref().filter(|_| ex.is_main()) else {
-            // A page must not be what `auth_request` takes for a yes.
-            return Err(Stop::Status(403));
-        };
+        let session = session_of(&self.service, ex)?;
         match ex.method {
             Method::Get | Method::Head => {
                 let asked = field(&ex.args, "return").unwrap_or_default();

@@ -39,6 +39,11 @@ pub struct Login {
     pub service: Arc<Service>,
 }
 
+/// How sessions are kept, for a page: one must not be what `auth_request` takes for a yes.
+fn session_of<'s>(service: &'s Service, ex: &Exchange<'_>) -> Result<&'s SessionRules, Stop> {
+    service.session.as_ref().filter(|_| ex.is_main()).ok_or(Stop::Status(403))
+}
+
 /// Why nobody is logged in.
 enum NoLogin {
     /// The page says so.
@@ -50,10 +55,7 @@ enum NoLogin {
 impl Login {
     /// Shows the page, or takes what was filled in.
     pub async fn run(&self, ex: &mut Exchange<'_>) -> Result<Body, Stop> {
-        let Some(session) = self.service.session.as_ref().filter(|_| ex.is_main()) else {
-            // A page must not be what `auth_request` takes for a yes.
-            return Err(Stop::Status(403));
-        };
+        let session = session_of(&self.service, ex)?;
         match ex.method {
             Method::Get | Method::Head => {
                 let asked = field(&ex.args, "return").unwrap_or_default();
