@@ -15,10 +15,11 @@ mod sqlite;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use auth::api_key::NewKey;
 use auth::session::NewSession;
-use auth::store::{ApiKey, Session, Store, Time, User};
+use auth::store::{ApiKey, Session, Store, StoreError, Time, User};
 
 /// Waits for an answer.
 fn wait<T>(answer: impl Future<Output = T>) -> T {
@@ -110,4 +111,26 @@ fn relative_paths_count_from_a_folder() {
         let address = auth::store::Address::parse(text).unwrap().under(std::path::Path::new("/etc/x"));
         assert!(format!("{address:?}").contains(path), "{address:?}");
     }
+}
+
+/// Waits until a store's server answers again.
+fn answers_again(store: &Arc<dyn Store>) {
+    let start = Instant::now();
+    while let Err(error) = wait(store.ping()) {
+        assert!(start.elapsed() < Duration::from_secs(60), "{error}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until a store's server is found to be gone: it is said, and no password with it.
+fn is_gone(store: &Arc<dyn Store>) {
+    let start = Instant::now();
+    let gone = loop {
+        match wait(store.user_by_name("ada")) {
+            Err(error) => break error,
+            Ok(_) => assert!(start.elapsed() < Duration::from_secs(60)),
+        }
+    };
+    assert!(matches!(gone, StoreError::Unavailable(_)), "{gone}");
+    assert!(!gone.to_string().contains("word"), "{gone}");
 }

@@ -1,17 +1,16 @@
 //! Redis and Valkey: the contract, and what is their own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use auth::api_key::NewKey;
 use auth::check::{self, Why};
 use auth::directory::Directory;
-use auth::store::{Address, ApiKey, Change, Store, StoreError, Time, What, open};
+use auth::store::{Address, ApiKey, Change, StoreError, Time, What, open};
 use tempfile::TempDir;
 
 use crate::server::{self, Server};
-use crate::{contract, gateways, key, killed, session, wait, with_user};
+use crate::{answers_again, contract, gateways, is_gone, key, killed, session, wait, with_user};
 
 struct Redis {
     server: Server,
@@ -63,14 +62,6 @@ impl Redis {
     }
 }
 
-fn answers_again(store: &Arc<dyn Store>) {
-    let start = Instant::now();
-    while let Err(error) = wait(store.ping()) {
-        assert!(start.elapsed() < Duration::from_secs(60), "{error}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn redis_holds_the_contract() {
     let redis = Redis::start();
@@ -100,15 +91,7 @@ fn a_connection_that_is_lost_is_made_anew() {
     assert!(wait(store.user_by_name("ada")).unwrap() == Some(ada.clone()));
 
     redis.server.kill();
-    let start = Instant::now();
-    let gone = loop {
-        match wait(store.user_by_name("ada")) {
-            Err(error) => break error,
-            Ok(_) => assert!(start.elapsed() < Duration::from_secs(60)),
-        }
-    };
-    assert!(matches!(gone, StoreError::Unavailable(_)), "{gone}");
-    assert!(!gone.to_string().contains("word"), "{gone}");
+    is_gone(&store);
     redis.server.revive();
     answers_again(&store);
     assert!(wait(store.user_by_name("ada")).unwrap() == Some(ada));
