@@ -37,6 +37,7 @@ mod run;
 mod time;
 mod variables;
 mod warnings;
+mod words;
 mod worker;
 mod zone;
 

@@ -13,6 +13,7 @@ use crate::module::Module;
 use crate::modules::auth_request::Page;
 use crate::request_fields::Copied;
 use crate::variables::Row;
+use crate::words::words;
 
 /// The module's tables: Doorward's own variables `$auth_*`, which keep their values through internal redirects.
 pub static MODULE: Module = Module {
@@ -73,72 +74,56 @@ pub struct Outcome {
     pub answered: Option<(auth_request::Key, Arc<auth_request::Decision>)>,
 }
 
-/// Declares the reasons with their words, so that none is without.
-macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident = $word:literal,)+) => {
-        /// Why a request was refused, or could not be decided: a word for logs and a label for metrics.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Reason { $($(#[doc = $doc])+ $name,)+ }
-
-        impl Reason {
-            /// Every reason, each at the place that its number names.
-            pub const ALL: [Reason; [$($word),+].len()] = [$(Reason::$name),+];
-
-            /// The word for it.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Reason::$name => $word,)+ }
-            }
-        }
-    };
-}
-
-reasons! {
-    /// `deny` named its address.
-    Address = "address",
-    /// It came without credentials.
-    NoCredentials = "no_credentials",
-    /// Its credentials are wrong.
-    BadCredentials = "bad_credentials",
-    /// Its token is none, or no key of the location made its signature (`auth_jwt`).
-    BadToken = "bad_token",
-    /// Its token says that a key made it that the location does not have.
-    UnknownKey = "unknown_key",
-    /// The time of its token is over.
-    TokenExpired = "token_expired",
-    /// The time of its token has not come.
-    TokenNotYetValid = "token_not_yet_valid",
-    /// There are no keys that its token could be checked with.
-    NoKeys = "no_keys",
-    /// Its path is read in more than one way (`reject_ambiguous_path`).
-    AmbiguousPath = "ambiguous_path",
-    /// Authentication failed too often before (`auth_limit`).
-    Limited = "limited",
-    /// Its session is over, or was ended.
-    SessionOver = "session_over",
-    /// What an auth service is asked about is missing or unclear.
-    UnclearQuestion = "unclear_question",
-    /// The form that it sends was not filled in at the page of this host that it belongs to (`auth_login`).
-    ForgedForm = "forged_form",
-    /// Too many passwords are being compared.
-    Busy = "busy",
-    /// Nobody can tell: the store of users, keys and sessions does not answer.
-    StoreUnavailable = "store_unavailable",
-    /// Nobody can tell: the authorization server that is asked about tokens does not answer (`auth_introspection`).
-    IntrospectionUnavailable = "introspection_unavailable",
-    /// The auth service answered 401.
-    Refused = "refused",
-    /// The auth service answered 403.
-    Forbidden = "forbidden",
-    /// A value that has to say so does not (`auth_require`).
-    Required = "required",
-    /// The auth service answered with a status that the client gets (`auth_request_pass_status`).
-    Passed = "passed_status",
-    /// The auth service answered with a status that decides nothing.
-    UnexpectedStatus = "unexpected_status",
-    /// The auth service could not be reached, or its answer was none.
-    Unreachable = "unreachable",
-    /// The auth service did not answer in time.
-    Timeout = "timeout",
+words! {
+    /// Why a request was refused, or could not be decided.
+    Reason {
+        /// `deny` named its address.
+        Address = "address",
+        /// It came without credentials.
+        NoCredentials = "no_credentials",
+        /// Its credentials are wrong.
+        BadCredentials = "bad_credentials",
+        /// Its token is none, or no key of the location made its signature (`auth_jwt`).
+        BadToken = "bad_token",
+        /// Its token says that a key made it that the location does not have.
+        UnknownKey = "unknown_key",
+        /// The time of its token is over.
+        TokenExpired = "token_expired",
+        /// The time of its token has not come.
+        TokenNotYetValid = "token_not_yet_valid",
+        /// There are no keys that its token could be checked with.
+        NoKeys = "no_keys",
+        /// Its path is read in more than one way (`reject_ambiguous_path`).
+        AmbiguousPath = "ambiguous_path",
+        /// Authentication failed too often before (`auth_limit`).
+        Limited = "limited",
+        /// Its session is over, or was ended.
+        SessionOver = "session_over",
+        /// What an auth service is asked about is missing or unclear.
+        UnclearQuestion = "unclear_question",
+        /// The form that it sends was not filled in at the page of this host that it belongs to (`auth_login`).
+        ForgedForm = "forged_form",
+        /// Too many passwords are being compared.
+        Busy = "busy",
+        /// Nobody can tell: the store of users, keys and sessions does not answer.
+        StoreUnavailable = "store_unavailable",
+        /// Nobody can tell: the authorization server that is asked about tokens does not answer (`auth_introspection`).
+        IntrospectionUnavailable = "introspection_unavailable",
+        /// The auth service answered 401.
+        Refused = "refused",
+        /// The auth service answered 403.
+        Forbidden = "forbidden",
+        /// A value that has to say so does not (`auth_require`).
+        Required = "required",
+        /// The auth service answered with a status that the client gets (`auth_request_pass_status`).
+        Passed = "passed_status",
+        /// The auth service answered with a status that decides nothing.
+        UnexpectedStatus = "unexpected_status",
+        /// The auth service could not be reached, or its answer was none.
+        Unreachable = "unreachable",
+        /// The auth service did not answer in time.
+        Timeout = "timeout",
+    }
 }
 
 /// Remembers why the request does not pass, for a method that writes its own line to the error log.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::service::Service;
 use crate::metrics::{Counter, Family, Metrics, Reading};
+use crate::words::words;
 
 static ANSWERS: Family = Family {
     name: "doorward_auth_service_answers_total",
@@ -18,78 +19,42 @@ static UP: Family = Family {
     help: "Whether the store of an auth_service said within a second what has changed: 1 yes, 0 no.",
 };
 
-/// How somebody shows who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// Not at all.
-    None,
-    /// By an API key.
-    ApiKey,
-    /// By a session.
-    Session,
-    /// By user and password in each request.
-    Basic,
-    /// By user and password at the login page.
-    Login,
-    /// By a JSON Web Token.
-    Jwt,
-    /// By a token that an authorization server is asked about.
-    Introspection,
-}
-
-/// What was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It may pass.
-    Allowed,
-    /// 401
-    Refused,
-    /// 403
-    Forbidden,
-    /// 503
-    Unavailable,
-}
-
-const METHODS: [Method; 7] = [
-    Method::None,
-    Method::ApiKey,
-    Method::Session,
-    Method::Basic,
-    Method::Login,
-    Method::Jwt,
-    Method::Introspection,
-];
-const ANSWERS_OF_ALL: [Answer; 4] =
-    [Answer::Allowed, Answer::Refused, Answer::Forbidden, Answer::Unavailable];
-
-impl Method {
-    /// The word for it (`$auth_method`).
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Method::None => "none",
-            Method::ApiKey => "api_key",
-            Method::Session => "session",
-            Method::Basic => "basic",
-            Method::Login => "login",
-            Method::Jwt => "jwt",
-            Method::Introspection => "introspection",
-        }
+words! {
+    /// How somebody shows who it is (`$auth_method`).
+    Method {
+        /// Not at all.
+        None = "none",
+        /// By an API key.
+        ApiKey = "api_key",
+        /// By a session.
+        Session = "session",
+        /// By user and password in each request.
+        Basic = "basic",
+        /// By user and password at the login page.
+        Login = "login",
+        /// By a JSON Web Token.
+        Jwt = "jwt",
+        /// By a token that an authorization server is asked about.
+        Introspection = "introspection",
     }
 }
 
-impl Answer {
-    fn as_str(self) -> &'static str {
-        match self {
-            Answer::Allowed => "allowed",
-            Answer::Refused => "refused",
-            Answer::Forbidden => "forbidden",
-            Answer::Unavailable => "unavailable",
-        }
+words! {
+    /// What was answered.
+    Answer {
+        /// It may pass.
+        Allowed = "allowed",
+        /// 401
+        Refused = "refused",
+        /// 403
+        Forbidden = "forbidden",
+        /// 503
+        Unavailable = "unavailable",
     }
 }
 
 /// The counters of a service, by method and answer.
-pub struct Counts([[Arc<Counter>; 4]; METHODS.len()]);
+pub struct Counts([[Arc<Counter>; Answer::ALL.len()]; Method::ALL.len()]);
 
 impl Counts {
     /// Those of a service.
@@ -102,7 +67,7 @@ impl Counts {
             ];
             metrics.counter(&ANSWERS, labels)
         };
-        Counts(METHODS.map(|method| ANSWERS_OF_ALL.map(|answer| counter(method, answer))))
+        Counts(Method::ALL.map(|method| Answer::ALL.map(|answer| counter(method, answer))))
     }
 
     /// Counts an answer.
