@@ -12,7 +12,7 @@ use super::challenge::Cause;
 use super::counts::{Answer, Method};
 use super::credentials::Credentials;
 use super::passwords::{self, Failed};
-use super::rules::Says;
+use super::rules::Objection;
 use super::service::Service;
 use crate::exchange::Exchange;
 use crate::modules::auth_outcome::Reason;
@@ -75,9 +75,9 @@ pub async fn decide(service: &Service, asked: &Asked<'_>, ex: &mut Exchange<'_>)
         Found::Wrong(reason, why) => Decision::Refused(wrong(service, method, reason, &why)),
         Found::Known(identity) => {
             let rule = service.rules.iter().find(|rule| rule.fits(asked));
-            match rule.map(|rule| rule.judge(&identity)) {
-                None | Some(Says::Enough) => Decision::Known(identity, method),
-                Some(says) => Decision::Refused(not_enough(service, &identity, &says)),
+            match rule.and_then(|rule| rule.objection(&identity)) {
+                None => Decision::Known(identity, method),
+                Some(objection) => Decision::Refused(not_enough(service, &identity, &objection)),
             }
         }
     };
@@ -154,10 +154,10 @@ fn wrong(service: &Service, method: Method, reason: Reason, why: &str) -> Refusa
     }
 }
 
-fn not_enough(service: &Service, identity: &Identity, says: &Says<'_>) -> Refusal {
-    let (cause, what) = match says {
-        Says::Lacking(lack) => (Cause::of(lack), lack.to_string()),
-        Says::Denied | Says::Enough => (Cause::Forbidden, "denied by auth_rule".to_owned()),
+fn not_enough(service: &Service, identity: &Identity, objection: &Objection<'_>) -> Refusal {
+    let (cause, what) = match objection {
+        Objection::Lacking(lack) => (Cause::of(lack), lack.to_string()),
+        Objection::Denied => (Cause::Forbidden, "denied by auth_rule".to_owned()),
     };
     Refusal {
         status: 403,

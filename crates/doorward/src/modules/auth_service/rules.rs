@@ -14,12 +14,9 @@ pub struct Rule {
     deny: bool,
 }
 
-/// What a rule says.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Says<'r> {
-    /// It may pass.
-    Enough,
-    /// Nobody may.
+/// What a rule has against somebody.
+pub enum Objection<'r> {
+    /// Nobody may pass.
     Denied,
     /// Something is required that is not there.
     Lacking(Lack<'r>),
@@ -65,11 +62,11 @@ impl Rule {
             && (self.hosts.is_empty() || self.hosts.iter().any(host))
     }
 
-    /// What it says of somebody.
-    pub fn judge(&self, identity: &Identity) -> Says<'_> {
+    /// What it has against somebody.
+    pub fn objection(&self, identity: &Identity) -> Option<Objection<'_>> {
         if self.deny {
-            return Says::Denied;
+            return Some(Objection::Denied);
         }
-        self.required.lack_of(identity).map_or(Says::Enough, Says::Lacking)
+        self.required.lack_of(identity).map(Objection::Lacking)
     }
 }
