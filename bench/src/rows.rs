@@ -306,9 +306,12 @@ fn token(at: &Setting<'_>) -> String {
     proxy(at).replace("location / {", &jwt)
 }
 
+/// A service that holds 100,000 keys in memory: half of it is for keys.
 fn store(at: &Setting<'_>) -> String {
     let files = &at.backend.files;
-    format!("auth_service bench {{ auth_store sqlite:{files}/auth.db; auth_api_key; auth_session; }}\n")
+    format!(
+        "auth_service bench {{ auth_store sqlite:{files}/auth.db memory=128m; auth_api_key; auth_session; }}\n"
+    )
 }
 
 fn service(at: &Setting<'_>) -> String {
