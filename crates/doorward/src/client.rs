@@ -167,7 +167,7 @@ impl Client {
                 return Poll::Ready(Ok(output));
             }
             if watch {
-                let stream = self.stream.borrow();
+                let mut stream = self.stream.borrow_mut();
                 // Readable costs no system call; only then is it asked whether that is the end.
                 if stream.poll_read_ready(cx).is_ready() && stream.peek_closed() {
                     return Poll::Ready(Err(Interrupted::ClientGone));
@@ -180,7 +180,7 @@ impl Client {
 
     /// Tells the client that nothing more will come.
     pub fn shutdown(&self) {
-        let _ = self.stream.borrow().shutdown_write();
+        let _ = self.stream.borrow_mut().shutdown_write();
     }
 
     /// Gives the connection up in a way that the client sees as a reset.

@@ -1,7 +1,8 @@
 //! Accepting connections from a listening socket on a worker's event loop.
 
 use crate::address::Address;
-use crate::stream::{Stream, named};
+use crate::socket::{Socket, named};
+use crate::stream::Stream;
 use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
@@ -48,10 +49,10 @@ impl Listener {
         loop {
             let accepted = match self {
                 Listener::Tcp(listener) => ready!(listener.poll_accept(cx))
-                    .map(|(stream, peer)| (Stream::Tcp(stream), Address::Inet(peer))),
+                    .map(|(stream, peer)| (Socket::Tcp(stream).into(), Address::Inet(peer))),
                 Listener::Unix(listener) => ready!(listener.poll_accept(cx)).map(|(stream, peer)| {
                     let path = peer.as_pathname().map_or_else(PathBuf::new, PathBuf::from);
-                    (Stream::Unix(stream), Address::Unix(path))
+                    (Socket::Unix(stream).into(), Address::Unix(path))
                 }),
             };
             match accepted {

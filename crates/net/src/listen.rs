@@ -1,7 +1,7 @@
 //! Listening sockets: opened and tuned as nginx's `listen` directive asks.
 
 use crate::address::Address;
-use crate::stream::{Keepalive, set_keepalive};
+use crate::socket::{Keepalive, set_keepalive};
 use crate::sys;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fmt;

@@ -72,7 +72,7 @@ impl<K: Eq + Hash> Pool<K> {
     pub fn take(&mut self, key: &K) -> Option<Pooled> {
         let now = clock::now();
         let idle = self.idle.get_mut(key)?;
-        while let Some(Idle { connection, since }) = idle.pop_back() {
+        while let Some(Idle { mut connection, since }) = idle.pop_back() {
             self.count -= 1;
             if now.saturating_sub(since) < self.limits.timeout && connection.stream.is_idle() {
                 return Some(connection);
@@ -84,7 +84,7 @@ impl<K: Eq + Hash> Pool<K> {
     /// Keeps a connection whose last response has been read completely, if the limits allow; otherwise closes it.
     /// Returns whether it was kept. The caller has counted the request in `requests`, and calls [`Pool::trim`] before it
     /// waits: what many requests of one turn of the event loop give back, those behind them may take again.
-    pub fn put(&mut self, key: K, connection: Pooled) -> bool {
+    pub fn put(&mut self, key: K, mut connection: Pooled) -> bool {
         let now = clock::now();
         let limits = &self.limits;
         if limits.connections == 0
@@ -116,7 +116,9 @@ impl<K: Eq + Hash> Pool<K> {
         let now = clock::now();
         let timeout = self.limits.timeout;
         self.idle.retain(|_, idle| {
-            idle.retain(|idle| now.saturating_sub(idle.since) < timeout && idle.connection.stream.is_idle());
+            idle.retain_mut(|idle| {
+                now.saturating_sub(idle.since) < timeout && idle.connection.stream.is_idle()
+            });
             !idle.is_empty()
         });
         self.count = self.idle.values().map(VecDeque::len).sum();

@@ -1,7 +1,7 @@
 //! The system calls that have no safe wrapper elsewhere: the project's only unsafe code, each block with its reason.
 #![allow(unsafe_code, reason = "this is the one file for system calls; each block says why it is sound")]
 
-use crate::stream::TcpInfo;
+use crate::socket::TcpInfo;
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;

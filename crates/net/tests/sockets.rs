@@ -214,7 +214,7 @@ fn an_idle_connection_knows_data_from_silence_and_end() {
 #[test]
 fn a_task_that_has_used_up_its_turn_still_sees_data() {
     run(async {
-        let (client, mut server) = connected().await;
+        let (mut client, mut server) = connected().await;
         server.write_all(b"x").await.unwrap();
         settle().await;
         // Asking again and again within one poll uses up what tokio lets a task do at a time.
@@ -324,7 +324,7 @@ fn the_pool_keeps_its_limits() {
         assert!(!keep(Limits { connections: 0, ..LIMITS }, 0, 0).await.1);
 
         let short = Limits { timeout: 20, ..LIMITS };
-        let (mut pool, _, server) = keep(short.clone(), 0, 0).await;
+        let (mut pool, _, mut server) = keep(short.clone(), 0, 0).await;
         pool.sweep();
         assert_eq!(pool.len(), 1);
         sleep(Duration::from_millis(50)).await;

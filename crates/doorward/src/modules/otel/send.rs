@@ -190,7 +190,8 @@ impl Sender {
 
     async fn send(&mut self, request: &[u8]) -> Result<(), Failed> {
         // A kept connection that the collector closed meanwhile is nobody's failure.
-        if let Some(kept) = self.connection.take().filter(Stream::is_idle)
+        if let Some(mut kept) = self.connection.take()
+            && kept.is_idle()
             && let Ok(answered) = self.ask(kept, request).await
         {
             return answered;

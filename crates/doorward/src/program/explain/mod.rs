@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use conf::{Disk, Tree};
-use net::{Address, Stream};
+use net::{Address, Socket};
 use wire::h1::{RequestHead, RequestParser};
 
 use super::flags::{Flags, Request};
@@ -67,7 +67,7 @@ fn explain(flags: &Flags) -> Result<String, String> {
         let tenure = Tenure::new(&config);
         let service = Rc::new(Service::new(Arc::new(config), Arc::new(tenure), None));
         let worker = Worker::new(Arc::default());
-        let client = Client::new(Stream::Unix(near), from, 1, listener, worker.timers.deadline());
+        let client = Client::new(Socket::Unix(near).into(), from, 1, listener, worker.timers.deadline());
         told(&tree, &service, &worker, &client, &target)
     })
 }
