@@ -5,40 +5,159 @@ use std::io::{self, ErrorKind};
 use wire::Name;
 use wire::h1::Version;
 
+use super::head::{append_location, append_server, is_bodiless, own_location, shown_last_modified};
 use super::{itoa, not_sent};
 use crate::body::{Body, FilePart, Truncated};
-use crate::client::Client;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Visit};
 use crate::log::Level;
-use crate::modules::core::{KeepAlive, ServerTokens};
+use crate::modules::core::KeepAlive;
 use crate::modules::headers;
-use crate::product;
 
 /// A shorter file costs less when it is read and sent in one write with its head.
-pub(super) const SENDFILE_LEAST: u64 = 8 << 10;
+const SENDFILE_LEAST: u64 = 8 << 10;
 
 /// How much of a file is sent in one call, so that other requests get their turn.
 const SENDFILE_MOST: usize = 2 << 20;
 
 /// How the end of the body is shown.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Framing {
+enum Framing {
     None,
     Length,
     Chunked,
     Close,
 }
 
-/// Writes the head and decides on the framing.
-pub(super) fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Framing {
+/// A response on its way.
+pub(super) struct Response {
+    framing: Framing,
+    /// What goes before the next piece of the body: the head, or the size line of a chunk.
+    before: Vec<u8>,
+}
+
+impl Response {
+    /// Writes the head and decides on the framing.
+    pub(super) fn new(ex: &mut Exchange<'_>, body: &Body) -> Response {
+        let visit = ex.visit;
+        if visit.client.requests.get() > 1 {
+            visit.client.send_at_once();
+        }
+        let mut before = visit.worker.buffers.take(4096);
+        let framing = head(ex, body, &mut before);
+        Response { framing, before }
+    }
+
+    /// Whether there is a body to send.
+    pub(super) fn has_body(&self) -> bool {
+        self.framing != Framing::None
+    }
+
+    /// Whether nothing has been written yet.
+    pub(super) fn is_unsent(&self) -> bool {
+        !self.before.is_empty()
+    }
+
+    /// Frames a piece of the body. `more` is whether there was one, `done` whether nothing follows it.
+    pub(super) fn frame(
+        &mut self,
+        ex: &Exchange<'_>,
+        body: &Body,
+        piece: &mut Vec<u8>,
+        more: bool,
+        done: bool,
+    ) {
+        if self.framing != Framing::Chunked {
+            return;
+        }
+        if more {
+            wire::h1::chunk_header(piece.len(), &mut self.before);
+            piece.extend_from_slice(b"\r\n");
+        }
+        if done || !more {
+            last_chunk(ex, body, piece);
+        }
+    }
+
+    /// Writes a framed piece; how many bytes that were.
+    pub(super) async fn write(&mut self, visit: &Visit<'_>, piece: &[u8], timeout: u64) -> io::Result<u64> {
+        let (client, before) = (visit.client, &mut self.before);
+        let length = (before.len() + piece.len()) as u64;
+        if before.is_empty() {
+            client.write(piece, timeout).await?;
+        } else if before.len() + piece.len() <= before.capacity() {
+            // Copying what is small costs less than a vectored write.
+            before.extend_from_slice(piece);
+            client.write(before, timeout).await?;
+        } else {
+            client.write_both(before, piece, timeout).await?;
+        }
+        before.clear();
+        Ok(length)
+    }
+
+    /// Sends the rest of a file without copying it through the process; `None` where that is not done.
+    pub(super) async fn sendfile(
+        &mut self,
+        ex: &Exchange<'_>,
+        part: &mut FilePart,
+    ) -> Option<Result<(), Truncated>> {
+        if part.length <= SENDFILE_LEAST || self.framing == Framing::Chunked {
+            return None;
+        }
+        let visit = ex.visit;
+        visit.client.send_at_once();
+        if let Err(error) = visit.client.write_start(&self.before, ex.plan.core.send_timeout).await {
+            return Some(Err(not_sent(ex, "send", &error)));
+        }
+        visit.bytes_sent.set(visit.bytes_sent.get() + self.before.len() as u64);
+        self.before.clear();
+        while part.length > 0 {
+            let most = usize::try_from(part.length).map_or(SENDFILE_MOST, |length| length.min(SENDFILE_MOST));
+            let file = std::os::fd::AsFd::as_fd(&*part.file);
+            match visit.client.sendfile(file, part.offset, most, ex.plan.core.send_timeout).await {
+                Ok(0) => {
+                    ex.log(Level::Alert, format_args!("sendfile() reported that the file was truncated"));
+                    return Some(Err(Truncated));
+                }
+                Ok(sent) => {
+                    let sent = sent as u64;
+                    part.offset += sent;
+                    part.length -= sent;
+                    visit.bytes_sent.set(visit.bytes_sent.get() + sent);
+                    visit.body_bytes_sent.set(visit.body_bytes_sent.get() + sent);
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+                    return None;
+                }
+                Err(error) => return Some(Err(not_sent(ex, "sendfile", &error))),
+            }
+        }
+        Some(Ok(()))
+    }
+
+    /// Gives its memory back.
+    pub(super) fn end(self, visit: &Visit<'_>) {
+        visit.worker.buffers.put(self.before);
+    }
+}
+
+fn last_chunk(ex: &Exchange<'_>, body: &Body, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n");
+    if let Some(upstream) = body.upstream() {
+        upstream.append_trailers(out);
+    }
+    if ex.response.adds_trailers {
+        headers::append_trailers(ex, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Framing {
     let visit = ex.visit;
     let version = visit.head.version;
     let chunkable = version >= Version::Http11 && ex.plan.core.chunked_transfer_encoding;
     let status = ex.response.status;
-    let bodiless = ex.method == wire::h1::Method::Head
-        || matches!(status, 204 | 304)
-        || status < 200
-        || matches!(body, Body::Tunnel(_));
+    let bodiless = is_bodiless(ex, body);
     if ex.response.adds_trailers && chunkable && !bodiless {
         ex.response.content_length = None;
     }
@@ -59,7 +178,12 @@ pub(super) fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Fra
     }
     out.extend_from_slice(b"HTTP/1.1 ");
     status_line(status, response.status_line.of(&response.fields.bytes), out);
-    append_server(ex, out);
+    let start = out.len();
+    out.extend_from_slice(b"Server: ");
+    match append_server(ex, out) {
+        true => out.extend_from_slice(b"\r\n"),
+        false => out.truncate(start),
+    }
     if response.fields.get(Name::Date).is_none() && !response.no_date {
         out.extend_from_slice(b"Date: ");
         out.extend_from_slice(&visit.worker.date());
@@ -77,17 +201,14 @@ pub(super) fn head(ex: &mut Exchange<'_>, body: &Body, out: &mut Vec<u8>) -> Fra
         out.extend_from_slice(itoa(length, &mut [0; 20]));
         out.extend_from_slice(b"\r\n");
     }
-    if let Some(time) = response.last_modified
-        && matches!(status, 200 | 206 | 304)
-        && response.fields.get(Name::LastModified).is_none()
-    {
-        field(out, b"Last-Modified", &wire::date::format(u64::try_from(time).unwrap_or(0)));
+    if let Some(time) = shown_last_modified(ex) {
+        field(out, b"Last-Modified", &wire::date::format(time));
     }
-    let absolute = ex.plan.core.absolute_redirect && !response.fields.location_is_foreign();
-    let location =
-        response.fields.get(Name::Location).filter(|location| absolute && location.starts_with(b"/"));
+    let location = own_location(ex);
     if let Some(location) = location {
+        out.extend_from_slice(b"Location: ");
         append_location(ex, location, out);
+        out.extend_from_slice(b"\r\n");
     }
     if framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
@@ -122,52 +243,6 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn append_server(ex: &Exchange<'_>, out: &mut Vec<u8>) {
-    if let Some(server) = ex.response.fields.get(Name::Server) {
-        return field(out, b"Server", server);
-    }
-    if ex.response.no_server {
-        return;
-    }
-    match &ex.plan.core.server_tokens {
-        ServerTokens::On | ServerTokens::Build => field(out, b"Server", product::NAME_AND_VERSION.as_bytes()),
-        ServerTokens::Off => field(out, b"Server", product::NAME.as_bytes()),
-        ServerTokens::Text(text) => {
-            let text = text.eval(ex);
-            if !text.is_empty() {
-                field(out, b"Server", &text);
-            }
-        }
-    }
-}
-
-/// A path of this server as an absolute URL (`absolute_redirect`).
-fn append_location(ex: &Exchange<'_>, location: &[u8], out: &mut Vec<u8>) {
-    let core = &ex.plan.core;
-    let visit = ex.visit;
-    out.extend_from_slice(b"Location: http://");
-    let host: &[u8] = if core.server_name_in_redirect { &ex.server.name } else { &visit.host };
-    let local = visit.client.local();
-    if host.is_empty() && !core.server_name_in_redirect {
-        if let Some(net::Address::Inet(address)) = local {
-            match address.ip() {
-                std::net::IpAddr::V4(ip) => out.extend_from_slice(ip.to_string().as_bytes()),
-                std::net::IpAddr::V6(ip) => out.extend_from_slice(format!("[{ip}]").as_bytes()),
-            }
-        }
-    } else {
-        out.extend_from_slice(host);
-    }
-    if core.port_in_redirect
-        && let Some(port) = local.and_then(net::Address::port).filter(|port| *port != 80)
-    {
-        out.push(b':');
-        out.extend_from_slice(itoa(u64::from(port), &mut [0; 20]));
-    }
-    out.extend_from_slice(location);
-    out.extend_from_slice(b"\r\n");
-}
-
 fn append_connection(ex: &Exchange<'_>, status: u16, out: &mut Vec<u8>) {
     if status == 101 {
         out.extend_from_slice(b"Connection: upgrade\r\n");
@@ -181,65 +256,5 @@ fn append_connection(ex: &Exchange<'_>, status: u16, out: &mut Vec<u8>) {
         }
     } else {
         out.extend_from_slice(b"Connection: close\r\n");
-    }
-}
-
-pub(super) fn last_chunk(ex: &Exchange<'_>, body: &Body, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"0\r\n");
-    if let Some(upstream) = body.upstream() {
-        upstream.append_trailers(out);
-    }
-    if ex.response.adds_trailers {
-        headers::append_trailers(ex, out);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Sends the rest of a file without copying it through the process; `None` where the system does not do that.
-pub(super) async fn sendfile(
-    ex: &Exchange<'_>,
-    out: &mut Vec<u8>,
-    part: &mut FilePart,
-) -> Option<Result<(), Truncated>> {
-    let visit = ex.visit;
-    visit.client.send_at_once();
-    if let Err(error) = visit.client.write_start(out, ex.plan.core.send_timeout).await {
-        return Some(Err(not_sent(ex, "send", &error)));
-    }
-    visit.bytes_sent.set(visit.bytes_sent.get() + out.len() as u64);
-    out.clear();
-    while part.length > 0 {
-        let most = usize::try_from(part.length).map_or(SENDFILE_MOST, |length| length.min(SENDFILE_MOST));
-        let file = std::os::fd::AsFd::as_fd(&*part.file);
-        match visit.client.sendfile(file, part.offset, most, ex.plan.core.send_timeout).await {
-            Ok(0) => {
-                ex.log(Level::Alert, format_args!("sendfile() reported that the file was truncated"));
-                return Some(Err(Truncated));
-            }
-            Ok(sent) => {
-                let sent = sent as u64;
-                part.offset += sent;
-                part.length -= sent;
-                visit.bytes_sent.set(visit.bytes_sent.get() + sent);
-                visit.body_bytes_sent.set(visit.body_bytes_sent.get() + sent);
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
-                return None;
-            }
-            Err(error) => return Some(Err(not_sent(ex, "sendfile", &error))),
-        }
-    }
-    Some(Ok(()))
-}
-
-pub(super) async fn write(client: &Client, head: &mut Vec<u8>, piece: &[u8], timeout: u64) -> io::Result<()> {
-    if head.is_empty() {
-        client.write(piece, timeout).await
-    } else if head.len() + piece.len() <= head.capacity() {
-        // Copying what is small costs less than a vectored write.
-        head.extend_from_slice(piece);
-        client.write(head, timeout).await
-    } else {
-        client.write_both(head, piece, timeout).await
     }
 }

@@ -1,5 +1,6 @@
 //! Writes a response to an HTTP/1 client: its head, then its body as it comes, framed so that the client sees the end.
 
+mod head;
 mod http1;
 mod rate;
 
@@ -13,7 +14,7 @@ use crate::exchange::Exchange;
 use crate::log::{Level, system_error};
 use crate::modules::proxy::UpstreamBody;
 use crate::read_ahead::{Limits, ReadAhead};
-use http1::{Framing, SENDFILE_LEAST, head, last_chunk, sendfile, write};
+use http1::Response;
 use rate::Rate;
 
 /// How much of a body is taken at a time.
@@ -21,63 +22,46 @@ const PIECE: usize = 32 << 10;
 
 /// Writes head and body. Whether the connection can go on is left in the visit.
 pub async fn deliver(ex: &mut Exchange<'_>, mut body: Body) {
-    let mut out = ex.visit.worker.buffers.take(4096);
-    if ex.visit.client.requests.get() > 1 {
-        ex.visit.client.send_at_once();
-    }
-    let framing = head(ex, &body, &mut out);
-    let sent = match framing {
-        Framing::None => {
-            if let Body::Tunnel(tunnel) = body {
-                let sent = send(ex, &mut out, &[], 0).await;
-                if sent.is_ok() {
-                    tunnel.run(ex).await;
-                }
-                sent
-            } else if body.is_filling() {
-                let sent = send(ex, &mut out, &[], 0).await;
-                body.discard(ex).await;
-                sent
-            } else {
-                body.discard(ex).await;
-                send(ex, &mut out, &[], 0).await
-            }
+    let mut response = Response::new(ex, &body);
+    let sent = if response.has_body() {
+        let sent = stream(ex, &mut body, &mut response).await;
+        if body.is_filling() {
+            body.discard(ex).await;
         }
-        _ => {
-            let sent = stream(ex, &mut body, framing, &mut out).await;
-            if body.is_filling() {
-                body.discard(ex).await;
-            }
-            sent
+        sent
+    } else if let Body::Tunnel(tunnel) = body {
+        let sent = send(ex, &mut response, &[]).await;
+        if sent.is_ok() {
+            tunnel.run(ex).await;
         }
+        sent
+    } else if body.is_filling() {
+        let sent = send(ex, &mut response, &[]).await;
+        body.discard(ex).await;
+        sent
+    } else {
+        body.discard(ex).await;
+        send(ex, &mut response, &[]).await
     };
     ex.visit.complete.set(sent.is_ok());
     if sent.is_err() {
         ex.visit.keep_alive.set(false);
         ex.visit.linger.set(false);
     }
-    out.clear();
-    ex.visit.worker.buffers.put(out);
+    response.end(ex.visit);
 }
 
 /// Sends the head with the first piece of the body, then the other pieces.
-async fn stream(
-    ex: &mut Exchange<'_>,
-    body: &mut Body,
-    framing: Framing,
-    out: &mut Vec<u8>,
-) -> Result<(), Truncated> {
-    let worker = ex.visit.worker;
-    let mut piece = worker.buffers.take(PIECE);
+async fn stream(ex: &mut Exchange<'_>, body: &mut Body, response: &mut Response) -> Result<(), Truncated> {
+    let visit = ex.visit;
+    let mut piece = visit.worker.buffers.take(PIECE);
     let mut rate = Rate::new(ex);
     let mut ahead: Option<Box<ReadAhead>> = None;
     let result = loop {
         piece.clear();
         if let Body::File(part) = body
-            && part.length > SENDFILE_LEAST
-            && framing != Framing::Chunked
             && rate.per_second == 0
-            && let Some(result) = sendfile(ex, out, part).await
+            && let Some(result) = response.sendfile(ex, part).await
         {
             break result;
         }
@@ -87,34 +71,23 @@ async fn stream(
             Some(ahead) => ahead.next(&mut piece, most),
         };
         // Both must have come to their end.
-        let done = |body: &Body| match ahead.as_deref() {
+        let done = match ahead.as_deref() {
             Some(ahead) if !ahead.is_passed() => ahead.is_done(),
             _ => body.is_done(),
         };
-        let done = done(body);
         let payload = piece.len() as u64;
         match more {
-            Ok(true) if framing == Framing::Chunked => {
-                wire::h1::chunk_header(piece.len(), out);
-                piece.extend_from_slice(b"\r\n");
-                if done {
-                    last_chunk(ex, body, &mut piece);
-                }
-            }
-            Ok(true) => {}
-            Ok(false) if framing == Framing::Chunked => last_chunk(ex, body, &mut piece),
-            Ok(false) => {}
+            Ok(more) => response.frame(ex, body, &mut piece, more, done),
             // Nothing was sent yet of what turns out to be no answer.
-            Err(Truncated) if !out.is_empty() && is_broken(body) => break Err(Truncated),
+            Err(Truncated) if response.is_unsent() && is_broken(body) => break Err(Truncated),
             Err(Truncated) => {
                 // What was read already is the client's; the end is missing, and it must see that.
-                let _ = send(ex, out, &piece, payload).await;
+                let _ = send(ex, response, &piece).await;
                 break Err(Truncated);
             }
         }
-        let length = (out.len() + piece.len()) as u64;
         let sent = {
-            let mut write = pin!(write(ex.visit.client, out, &piece, ex.plan.core.send_timeout));
+            let mut write = pin!(response.write(visit, &piece, ex.plan.core.send_timeout));
             let first = poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await;
             match (first, reads_ahead(body)) {
                 (Poll::Ready(sent), _) => sent,
@@ -125,15 +98,14 @@ async fn stream(
                 }
             }
         };
-        if let Err(error) = account(ex, sent, length, payload) {
+        if let Err(error) = account(ex, sent, payload) {
             break Err(error);
         }
-        out.clear();
         if more == Ok(false) || done {
             break Ok(());
         }
         // The next piece is not to wait until the client has acknowledged this one.
-        ex.visit.client.send_at_once();
+        visit.client.send_at_once();
         if rate.per_second > 0 {
             let pause = rate.wait(payload);
             match reads_ahead(body) {
@@ -146,7 +118,7 @@ async fn stream(
         }
     };
     piece.clear();
-    worker.buffers.put(piece);
+    visit.worker.buffers.put(piece);
     result
 }
 
@@ -162,16 +134,17 @@ fn reads_ahead(body: &Body) -> Option<Limits> {
     }
 }
 
-async fn send(ex: &Exchange<'_>, head: &mut Vec<u8>, piece: &[u8], payload: u64) -> Result<(), Truncated> {
-    let length = (head.len() + piece.len()) as u64;
-    let sent = write(ex.visit.client, head, piece, ex.plan.core.send_timeout).await;
-    account(ex, sent, length, payload)
+/// Writes a piece that is framed as it is to be, or nothing but the head.
+async fn send(ex: &Exchange<'_>, response: &mut Response, piece: &[u8]) -> Result<(), Truncated> {
+    let payload = piece.len() as u64;
+    let sent = response.write(ex.visit, piece, ex.plan.core.send_timeout).await;
+    account(ex, sent, payload)
 }
 
-fn account(ex: &Exchange<'_>, sent: io::Result<()>, length: u64, payload: u64) -> Result<(), Truncated> {
+fn account(ex: &Exchange<'_>, sent: io::Result<u64>, payload: u64) -> Result<(), Truncated> {
     let visit = ex.visit;
     match sent {
-        Ok(()) => {
+        Ok(length) => {
             visit.bytes_sent.set(visit.bytes_sent.get() + length);
             visit.body_bytes_sent.set(visit.body_bytes_sent.get() + payload);
             Ok(())
