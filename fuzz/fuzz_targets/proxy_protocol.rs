@@ -3,7 +3,7 @@
 
 use fuzz::arrivals;
 use libfuzzer_sys::fuzz_target;
-use wire::proxy_protocol::{Header, HeaderError, LONGEST, read, tlv};
+use wire::proxy_protocol::{BrokenTlv, Header, HeaderError, LONGEST, read, tlv};
 
 fuzz_target!(|bytes: &[u8]| {
     let [whole, others @ ..] = arrivals(bytes).map(|ends| arrive(bytes, &ends));
@@ -42,17 +42,17 @@ fn check(header: &Header, bytes: &[u8]) {
 }
 
 /// As [`tlv`], by counting.
-fn first(list: &[u8], wanted: u8) -> Option<&[u8]> {
+fn first(list: &[u8], wanted: u8) -> Result<Option<&[u8]>, BrokenTlv> {
     let mut at = 0;
     while at + 3 <= list.len() {
         let end = at + 3 + usize::from(list[at + 1]) * 256 + usize::from(list[at + 2]);
         if end > list.len() {
-            break;
+            return Err(BrokenTlv);
         }
         if list[at] == wanted {
-            return Some(&list[at + 3..end]);
+            return Ok(Some(&list[at + 3..end]));
         }
         at = end;
     }
-    None
+    if at == list.len() { Ok(None) } else { Err(BrokenTlv) }
 }

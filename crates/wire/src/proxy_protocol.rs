@@ -117,16 +117,23 @@ fn with_ports(source: IpAddr, destination: IpAddr, rest: &[u8]) -> Result<Header
     Ok(Header { ends: Some(ends), tlvs: tlvs.to_vec() })
 }
 
+/// A list of types, lengths and values that ends within one of them. Display is nginx's sentence for the error_log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("broken PROXY protocol TLV")]
+pub struct BrokenTlv;
+
 /// The first value of that type in a list of types, lengths and values.
-pub fn tlv(mut list: &[u8], wanted: u8) -> Option<&[u8]> {
-    loop {
-        let (&[kind, high, low], rest) = list.split_first_chunk::<3>()?;
-        let (value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
+pub fn tlv(mut list: &[u8], wanted: u8) -> Result<Option<&[u8]>, BrokenTlv> {
+    while !list.is_empty() {
+        let (&[kind, high, low], rest) = list.split_first_chunk::<3>().ok_or(BrokenTlv)?;
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let (value, rest) = rest.split_at_checked(length).ok_or(BrokenTlv)?;
         if kind == wanted {
-            return Some(value);
+            return Ok(Some(value));
         }
         list = rest;
     }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -176,9 +183,9 @@ mod tests {
             assert_eq!(found.ends.unwrap().0.to_string(), "192.0.2.1:123");
         }
         let (found, _) = read(&binary).unwrap().unwrap();
-        assert_eq!(tlv(&found.tlvs, 0xae), Some(&b"hi"[..]));
-        assert_eq!(tlv(&found.tlvs, 1), None);
-        assert_eq!(tlv(&found.tlvs[..4], 0xae), None);
+        assert_eq!(tlv(&found.tlvs, 0xae), Ok(Some(&b"hi"[..])));
+        assert_eq!(tlv(&found.tlvs, 1), Ok(None));
+        assert_eq!(tlv(&found.tlvs[..4], 0xae), Err(BrokenTlv));
         binary[12] = 0x31;
         assert_eq!(read(&binary), Err(HeaderError::Version(3)));
     }

@@ -1,12 +1,14 @@
 //! `listen ... proxy_protocol`: where a connection comes from, as the proxy before this server says.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::{fmt, io};
 
-use wire::proxy_protocol::{Header, read as parse, tlv};
+use wire::proxy_protocol::{BrokenTlv, HeaderError, read as parse, tlv};
 
 use crate::client::Client;
 use crate::exchange::Exchange;
-use crate::log::{ErrorLog, Level};
+use crate::log::{ErrorLog, Level, system_error};
 use crate::module::Module;
 use crate::variables::Row;
 
@@ -16,9 +18,9 @@ pub static MODULE: Module = Module {
     directives: &[],
     variables: &[
         Row::fresh("proxy_protocol_addr", |ex, out| end(ex, out, |(from, _)| from.ip().to_string())),
-        Row::fresh("proxy_protocol_port", |ex, out| end(ex, out, |(from, _)| from.port().to_string())),
+        Row::fresh("proxy_protocol_port", |ex, out| end(ex, out, |(from, _)| port(from))),
         Row::fresh("proxy_protocol_server_addr", |ex, out| end(ex, out, |(_, to)| to.ip().to_string())),
-        Row::fresh("proxy_protocol_server_port", |ex, out| end(ex, out, |(_, to)| to.port().to_string())),
+        Row::fresh("proxy_protocol_server_port", |ex, out| end(ex, out, |(_, to)| port(to))),
         Row::family("proxy_protocol_tlv_", value),
     ],
     plan: |_, _, _| Ok(()),
@@ -35,25 +37,45 @@ pub async fn read(client: &Client, log: &ErrorLog, ms: u64) -> bool {
                     return client.proxy.set(Box::new(header)).is_ok();
                 }
                 Ok(None) => {}
-                Err(error) => {
+                Err(error @ HeaderError::Broken) => {
                     let line = unread.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
-                    let (line, address) = (line.escape_ascii(), client.peer.ip_text());
-                    let context = format!(", client: {address}");
-                    let text = format_args!("{error}: \"{line}\" while reading PROXY protocol");
-                    log.write_on(Level::Error, client.number, text, &context);
+                    note(client, log, Level::Error, format_args!("{error}: \"{}\"", line.escape_ascii()));
+                    return false;
+                }
+                Err(error) => {
+                    note(client, log, Level::Error, format_args!("{error}"));
                     return false;
                 }
             }
             match client.read(&mut unread, wire::proxy_protocol::LONGEST, ms).await {
-                Ok(read) if read > 0 => {}
-                _ => return false,
+                Ok(0) => note(client, log, Level::Info, format_args!("client closed connection")),
+                Ok(_) => continue,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => timed_out(client, log),
+                Err(error) => {
+                    note(client, log, Level::Info, format_args!("recv() failed {}", system_error(&error)));
+                }
             }
+            return false;
         }
     };
     // One time for the whole header: nobody may keep the connection by sending it byte by byte.
-    let complete = client.deadline.within(ms, within).await.unwrap_or(false);
+    let complete = client.deadline.within(ms, within).await.unwrap_or_else(|_| {
+        timed_out(client, log);
+        false
+    });
     *client.unread.borrow_mut() = unread;
     complete
+}
+
+fn timed_out(client: &Client, log: &ErrorLog) {
+    note(client, log, Level::Info, format_args!("client timed out (110: Connection timed out)"));
+}
+
+#[cold]
+fn note(client: &Client, log: &ErrorLog, level: Level, text: fmt::Arguments<'_>) {
+    let local = client.local().map(ToString::to_string).unwrap_or_default();
+    let context = format!(", client: {}, server: {local}", client.peer.ip_text());
+    log.write_on(level, client.number, format_args!("{text} while reading PROXY protocol"), &context);
 }
 
 fn end(ex: &Exchange<'_>, out: &mut Vec<u8>, which: impl Fn(&(SocketAddr, SocketAddr)) -> String) -> bool {
@@ -64,26 +86,36 @@ fn end(ex: &Exchange<'_>, out: &mut Vec<u8>, which: impl Fn(&(SocketAddr, Socket
     ends.is_some()
 }
 
+/// As in nginx, port 0 is shown as nothing.
+fn port(end: &SocketAddr) -> String {
+    if end.port() == 0 { String::new() } else { end.port().to_string() }
+}
+
+/// Why a variable has no value, in nginx's words.
+#[derive(Debug, thiserror::Error)]
+enum TlvError {
+    #[error(transparent)]
+    Broken(#[from] BrokenTlv),
+    #[error("unknown PROXY protocol TLV \"{0}\"")]
+    Unknown(String),
+    #[error("invalid PROXY protocol TLV \"{0}\"")]
+    Invalid(String),
+}
+
 /// `$proxy_protocol_tlv_*`: by name, or by type as `0x..`; `ssl_*` inside the one of TLS.
 fn value(ex: &Exchange<'_>, name: &[u8], out: &mut Vec<u8>) -> bool {
-    let Some(Header { tlvs, .. }) = ex.visit.client.proxy.get().map(|header| &**header) else { return false };
-    let found = match name.strip_prefix(b"ssl_") {
-        None => kind(name, &NAMES).and_then(|kind| tlv(tlvs, kind)),
-        Some(inner) => {
-            // One byte of flags and four of a verdict come before the inner list.
-            let Some((head, list)) = tlv(tlvs, SSL).and_then(<[u8]>::split_first_chunk::<5>) else {
-                return false;
-            };
-            if inner == b"verify" {
-                let [_, a, b, c, d] = *head;
-                out.extend_from_slice(u32::from_be_bytes([a, b, c, d]).to_string().as_bytes());
-                return true;
-            }
-            kind(inner, &INNER_NAMES).and_then(|kind| tlv(list, kind))
+    let Some(header) = ex.visit.client.proxy.get() else { return false };
+    match find(&header.tlvs, &String::from_utf8_lossy(name)) {
+        Ok(Some(value)) => {
+            out.extend_from_slice(&value);
+            true
         }
-    };
-    out.extend_from_slice(found.unwrap_or_default());
-    found.is_some()
+        Ok(None) => false,
+        Err(error) => {
+            ex.log(Level::Error, format_args!("{error}"));
+            false
+        }
+    }
 }
 
 const SSL: u8 = 0x20;
@@ -92,10 +124,27 @@ const NAMES: [(&str, u8); 5] =
 const INNER_NAMES: [(&str, u8); 5] =
     [("version", 0x21), ("cn", 0x22), ("cipher", 0x23), ("sig_alg", 0x24), ("key_alg", 0x25)];
 
-fn kind(name: &[u8], names: &[(&str, u8)]) -> Option<u8> {
-    let name = str::from_utf8(name).ok()?;
-    match name.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16).ok()?.try_into().ok(),
-        None => names.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind),
-    }
+fn find<'t>(tlvs: &'t [u8], name: &str) -> Result<Option<Cow<'t, [u8]>>, TlvError> {
+    let (list, own, names) = match name.strip_prefix("ssl_") {
+        None => (tlvs, name, &NAMES),
+        Some(own) => {
+            let Some(of_tls) = tlv(tlvs, SSL)? else { return Ok(None) };
+            // One byte of flags and four of a verdict come before the inner list.
+            let ([_, verdict @ ..], list) = of_tls.split_first_chunk::<5>().ok_or(BrokenTlv)?;
+            if own == "verify" {
+                return Ok(Some(u32::from_be_bytes(*verdict).to_string().into_bytes().into()));
+            }
+            (list, own, &INNER_NAMES)
+        }
+    };
+    let kind = match own.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).map_err(|_| TlvError::Invalid(name.to_owned()))?,
+        None => {
+            let known = names.iter().find(|(known, _)| *known == own);
+            u32::from(known.ok_or_else(|| TlvError::Unknown(name.to_owned()))?.1)
+        }
+    };
+    // A type of more than one byte can be asked for; nobody has it.
+    let Ok(kind) = u8::try_from(kind) else { return Ok(None) };
+    Ok(tlv(list, kind)?.map(Cow::Borrowed))
 }

@@ -1,9 +1,10 @@
 //! The client of a case: raw bytes out, answers in, with patience that has an end.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{self, ErrorKind, Read, Write};
+use std::str;
 use std::time::Duration;
-use std::{io, str};
+
+use crate::transport::Transport;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -12,7 +13,7 @@ const GLANCE: Duration = Duration::from_millis(60);
 
 /// A connection to the server under test.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Transport,
     read: Vec<u8>,
     ended: bool,
 }
@@ -47,10 +48,7 @@ impl Answer {
 
 impl Client {
     pub(crate) fn connect(address: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, read: Vec::new(), ended: false })
+        Ok(Self { stream: Transport::connect(address, PATIENCE)?, read: Vec::new(), ended: false })
     }
 
     /// Sends what the server takes; one that closes early is seen when its answer is read.
@@ -59,7 +57,7 @@ impl Client {
     }
 
     pub(crate) fn shutdown(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.stream.shutdown_write();
     }
 
     /// Reads one answer and the interim answers before it.
@@ -170,7 +168,7 @@ impl Client {
             return Some(false);
         }
         let mut buffer = vec![0; 1 << 16];
-        let _ = self.stream.set_read_timeout(Some(time));
+        self.stream.read_within(time);
         let read = loop {
             match self.stream.read(&mut buffer) {
                 // A machine that was stopped for a moment interrupts reads that have a timeout.

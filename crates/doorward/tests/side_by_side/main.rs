@@ -16,6 +16,7 @@ mod run;
 mod satisfy;
 mod script;
 mod server;
+mod transport;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
