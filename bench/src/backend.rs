@@ -12,7 +12,9 @@ use crate::server::{self, Process};
 pub(crate) struct Ports {
     pub(crate) service: u16,
     pub(crate) auth: u16,
-    /// A folder with the files `1k`, `64k`, `1m` and `keys.json`.
+    /// The service once more, over TLS.
+    pub(crate) secured: u16,
+    /// A folder with the files `1k`, `64k`, `1m`, `keys.json`, `ecdsa.pem` and `rsa.pem`.
     pub(crate) files: String,
 }
 
@@ -32,8 +34,10 @@ impl Backend {
             fs::write(folder.path().join(name), vec![b'x'; size])?;
         }
         fs::write(folder.path().join("keys.json"), crate::tokens::keys()?)?;
+        crate::certificates::write(folder.path())?;
         let files = folder.path().display().to_string();
-        let ports = Ports { service: server::free_port()?, auth: server::free_port()?, files };
+        let [service, auth, secured] = [server::free_port()?, server::free_port()?, server::free_port()?];
+        let ports = Ports { service, auth, secured, files };
         let configuration = format!(
             "{}
 http {{
@@ -44,6 +48,9 @@ http {{
     tcp_nopush on;
     server {{
         listen 127.0.0.1:{} backlog=4096;
+        listen 127.0.0.1:{} backlog=4096 ssl;
+        ssl_certificate ecdsa.pem;
+        ssl_certificate_key ecdsa.pem;
         root {};
         location = / {{ return 200 \"hello from the service\\n\"; }}
         location /api {{ return 200 \"hello from the service\\n\"; }}
@@ -59,6 +66,7 @@ http {{
 }}",
             server::MAIN,
             ports.service,
+            ports.secured,
             ports.files,
             ports.auth
         );

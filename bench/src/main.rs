@@ -2,9 +2,10 @@
 //!
 //! `cargo run --release -p bench -- [ROW ...] [--rounds N] [--seconds S]` measures the named rows (all without names),
 //! `-- --idle N` the memory of N idle connections, `-- --token` what a token costs that is new, `-- --keys` the memory of 100,000 API keys, `-- --list` names the rows. The servers share core 0 in turns;
-//! wrk and the services behind the gateway have core 1.
+//! wrk or h2load and the services behind the gateway have core 1.
 
 mod backend;
+mod certificates;
 mod idle;
 mod load;
 mod options;

@@ -1,6 +1,7 @@
 //! What is measured: one row each, with the configuration that both servers get.
 
 use crate::backend::Ports;
+use crate::load::Over;
 use crate::server::{Gateway, Kind};
 use crate::tokens::Bearer;
 
@@ -14,7 +15,9 @@ pub(crate) struct Row {
     pub(crate) path: &'static str,
     /// The only right status.
     pub(crate) status: u16,
-    /// Kept connections that ask at the same time.
+    /// How the requests come.
+    pub(crate) over: Over,
+    /// Connections that ask at the same time.
     pub(crate) connections: usize,
     /// What the requests show.
     pub(crate) bearer: Bearer,
@@ -33,249 +36,225 @@ pub(crate) struct Setting<'a> {
     pub(crate) backend: &'a Ports,
 }
 
+/// What most rows have in common.
+const ROW: Row = Row {
+    name: "",
+    what: "",
+    path: "/",
+    status: 200,
+    over: Over::Http1,
+    connections: 64,
+    bearer: Bearer::Word,
+    http: direct,
+    without: None,
+};
+
 /// All rows, cheapest first.
 pub(crate) static ALL: &[Row] = &[
-    Row {
-        name: "return",
-        what: "return 200, no upstream",
-        path: "/",
-        status: 200,
-        connections: 64,
-        bearer: Bearer::Word,
-        http: direct,
-        without: None,
-    },
-    Row {
-        name: "file",
-        what: "a file of 1 kB",
-        path: "/1k",
-        status: 200,
-        connections: 64,
-        bearer: Bearer::Word,
-        http: files,
-        without: None,
-    },
-    Row {
-        name: "proxy",
-        what: "a small answer from an upstream",
-        path: "/",
-        status: 200,
-        connections: 64,
-        bearer: Bearer::Word,
-        http: proxy,
-        without: None,
-    },
-    Row {
-        name: "auth",
-        what: "auth_request, allowed",
-        path: "/",
-        status: 200,
-        connections: 64,
-        bearer: Bearer::Word,
-        http: auth,
-        without: None,
-    },
-    Row {
-        name: "refused",
-        what: "auth_request, answered 401",
-        path: "/",
-        status: 401,
-        connections: 64,
-        bearer: Bearer::Word,
-        http: refused,
-        without: None,
-    },
+    Row { name: "return", what: "return 200, no upstream", http: direct, ..ROW },
+    Row { name: "file", what: "a file of 1 kB", path: "/1k", http: files, ..ROW },
+    Row { name: "proxy", what: "a small answer from an upstream", http: proxy, ..ROW },
+    Row { name: "auth", what: "auth_request, allowed", http: auth, ..ROW },
+    Row { name: "refused", what: "auth_request, answered 401", status: 401, http: refused, ..ROW },
     Row {
         name: "refused-body",
         what: "the same, with a body from the auth service",
-        path: "/",
         status: 401,
-        connections: 64,
-        bearer: Bearer::Word,
         http: refused_body,
-        without: None,
+        ..ROW
     },
-    Row {
-        name: "cached",
-        what: "auth_request, answer from proxy_cache",
-        path: "/",
-        status: 200,
-        connections: 64,
-        bearer: Bearer::Word,
-        http: cached,
-        without: None,
-    },
-    Row {
-        name: "cached-best",
-        what: "the same, with open_file_cache",
-        path: "/",
-        status: 200,
-        connections: 64,
-        bearer: Bearer::Word,
-        http: cached_best,
-        without: None,
-    },
-    Row {
-        name: "body-64k",
-        what: "64 kB from an upstream",
-        path: "/64k",
-        status: 200,
-        connections: 64,
-        bearer: Bearer::Word,
-        http: proxy,
-        without: None,
-    },
-    Row {
-        name: "body-1m",
-        what: "1 MB from an upstream",
-        path: "/1m",
-        status: 200,
-        connections: 64,
-        bearer: Bearer::Word,
-        http: proxy,
-        without: None,
-    },
-    Row {
-        name: "many",
-        what: "proxy with 1,000 connections",
-        path: "/",
-        status: 200,
-        connections: 1000,
-        bearer: Bearer::Word,
-        http: proxy,
-        without: None,
-    },
+    Row { name: "cached", what: "auth_request, answer from proxy_cache", http: cached, ..ROW },
+    Row { name: "cached-best", what: "the same, with open_file_cache", http: cached_best, ..ROW },
+    Row { name: "body-64k", what: "64 kB from an upstream", path: "/64k", http: proxy, ..ROW },
+    Row { name: "body-1m", what: "1 MB from an upstream", path: "/1m", http: proxy, ..ROW },
+    Row { name: "many", what: "proxy with 1,000 connections", connections: 1000, http: proxy, ..ROW },
     Row {
         name: "guide",
         what: "the multi-service configuration, access_log on",
         path: "/api/service-a",
-        status: 200,
-        connections: 64,
-        bearer: Bearer::Word,
         http: guide,
-        without: None,
+        ..ROW
     },
     Row {
         name: "usual",
         what: "auth_request with the fields and the access log that are usual",
-        path: "/",
-        status: 200,
-        connections: 64,
-        bearer: Bearer::Word,
         http: usual,
-        without: None,
+        ..ROW
+    },
+    Row {
+        name: "tls",
+        what: "auth_request over kept TLS connections",
+        over: Over::Tls,
+        http: |at| secured(at, "ecdsa", &auth(at)),
+        ..ROW
+    },
+    Row {
+        name: "tls-64k",
+        what: "64 kB from an upstream over TLS",
+        path: "/64k",
+        over: Over::Tls,
+        http: |at| secured(at, "ecdsa", &proxy(at)),
+        ..ROW
+    },
+    Row {
+        name: "handshake",
+        what: "return 200 behind a full TLS handshake, ECDSA certificate",
+        over: Over::Handshake,
+        http: |at| secured(at, "ecdsa", &direct(at)),
+        ..ROW
+    },
+    Row {
+        name: "handshake-rsa",
+        what: "the same, with an RSA certificate",
+        over: Over::Handshake,
+        http: |at| secured(at, "rsa", &direct(at)),
+        ..ROW
+    },
+    Row {
+        name: "tls-upstream",
+        what: "a small answer from an upstream over kept TLS connections",
+        http: |at| {
+            proxy(at).replace("proxy_pass http:", "proxy_pass https:").replace(
+                &format!("127.0.0.1:{};", at.backend.service),
+                &format!("127.0.0.1:{};", at.backend.secured),
+            )
+        },
+        ..ROW
+    },
+    Row {
+        name: "h2-return",
+        what: "return 200 over HTTP/2, 16 streams on each of 16 connections",
+        over: Over::Http2,
+        connections: 16,
+        http: |at| http2(&direct(at)),
+        ..ROW
+    },
+    Row {
+        name: "h2",
+        what: "auth_request over HTTP/2, 16 streams on each of 16 connections",
+        over: Over::Http2,
+        connections: 16,
+        http: |at| http2(&auth(at)),
+        ..ROW
+    },
+    Row {
+        name: "h2-64k",
+        what: "64 kB from an upstream over HTTP/2",
+        path: "/64k",
+        over: Over::Http2,
+        connections: 16,
+        http: |at| http2(&proxy(at)),
+        ..ROW
+    },
+    Row {
+        name: "h2-tls",
+        what: "auth_request over HTTP/2 and TLS",
+        over: Over::Http2Tls,
+        connections: 16,
+        http: |at| http2(&secured(at, "ecdsa", &auth(at))),
+        ..ROW
     },
     Row {
         name: "proxy-metrics",
         what: "proxy with metrics, beside itself without",
-        path: "/",
-        status: 200,
-        connections: 64,
-        bearer: Bearer::Word,
         http: |at| METRICS.to_owned() + &proxy(at),
         without: Some(proxy),
+        ..ROW
     },
     Row {
         name: "auth-metrics",
         what: "auth_request with metrics, beside itself without",
-        path: "/",
-        status: 200,
-        connections: 64,
-        bearer: Bearer::Word,
         http: |at| METRICS.to_owned() + &auth(at),
         without: Some(auth),
+        ..ROW
     },
     Row {
         name: "auth-cache",
         what: "auth_request from auth_request_cache, beside proxy",
-        path: "/",
-        status: 200,
-        connections: 64,
-        bearer: Bearer::Word,
         http: decided,
         without: Some(proxy),
+        ..ROW
     },
     Row {
         name: "jwt-hs256",
         what: "auth_jwt with an HS256 token again and again, beside proxy",
-        path: "/",
-        status: 200,
-        connections: 64,
         bearer: Bearer::Hs256,
         http: token,
         without: Some(proxy),
+        ..ROW
     },
     Row {
         name: "jwt-rs256",
         what: "auth_jwt with an RS256 token again and again, beside proxy",
-        path: "/",
-        status: 200,
-        connections: 64,
         bearer: Bearer::Rs256,
         http: token,
         without: Some(proxy),
+        ..ROW
     },
     Row {
         name: "jwt-es256",
         what: "auth_jwt with an ES256 token again and again, beside proxy",
-        path: "/",
-        status: 200,
-        connections: 64,
         bearer: Bearer::Es256,
         http: token,
         without: Some(proxy),
+        ..ROW
     },
     Row {
         name: "jwt-asked",
         what: "auth_jwt with an ES256 token, beside nginx that asks a service",
-        path: "/",
-        status: 200,
-        connections: 64,
         bearer: Bearer::Es256,
         http: |at| if at.gateway.kind == Kind::Nginx { auth(at) } else { token(at) },
-        without: None,
+        ..ROW
     },
     Row {
         name: "service-key",
         what: "auth_service asked with one of 1,000,000 keys, beside return 204",
         path: "/auth",
         status: 204,
-        connections: 64,
         bearer: Bearer::ApiKey,
         http: service,
         without: Some(nothing),
+        ..ROW
     },
     Row {
         name: "service-session",
         what: "auth_service asked with a session, beside return 204",
         path: "/auth",
         status: 204,
-        connections: 64,
         bearer: Bearer::Session,
         http: service,
         without: Some(nothing),
+        ..ROW
     },
     Row {
         name: "auth-in-place",
         what: "auth with one of 1,000,000 keys, beside proxy",
-        path: "/",
-        status: 200,
-        connections: 64,
         bearer: Bearer::ApiKey,
         http: in_place,
         without: Some(proxy),
+        ..ROW
     },
     Row {
         name: "service-asked",
         what: "auth_request that asks auth_service here, beside nginx that asks a service",
-        path: "/",
-        status: 200,
-        connections: 64,
         bearer: Bearer::ApiKey,
         http: |at| if at.gateway.kind == Kind::Nginx { auth(at) } else { service_asked(at) },
-        without: None,
+        ..ROW
     },
 ];
+
+/// A configuration that listens with TLS, and a certificate for that kind of key.
+pub(crate) fn secured(at: &Setting<'_>, key: &str, http: &str) -> String {
+    let Setting { port, backend, .. } = at;
+    let file = format!("{}/{key}.pem", backend.files);
+    let listens = format!("listen 127.0.0.1:{port};");
+    let secured = format!("listen 127.0.0.1:{port} ssl; ssl_certificate {file}; ssl_certificate_key {file};");
+    http.replace(&listens, &secured)
+}
+
+fn http2(http: &str) -> String {
+    format!("http2 on;\n{http}")
+}
 
 /// Something shows metrics, and so they are counted.
 const METRICS: &str = "server { listen unix:metrics.sock; location / { prometheus; } }\n";

@@ -1,6 +1,5 @@
 //! A server under test: started on its core, asked for a right answer, watched through /proc, ended by its id.
 
-use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -217,21 +216,21 @@ impl Server {
 
     /// Fails when the server does not give the row's status: fast wrong answers are worth nothing.
     pub(crate) fn answers(&self, row: &Row) -> Outcome<()> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: example.com\r\n{}\r\nConnection: close\r\n\r\n",
-            row.path, self.authorization
-        );
-        stream.write_all(request.as_bytes())?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let answer = String::from_utf8_lossy(&answer);
-        let line = answer.lines().next().unwrap_or("");
-        if line.split(' ').nth(1) == Some(row.status.to_string().as_str()) {
+        let output = Command::new("curl")
+            .args(["-sk", "-m5", "-o", "/dev/null", "-w", "%{http_code}", row.over.curl()])
+            .args(["-H", "Host: example.com", "-H", &self.authorization, &self.url(row)])
+            .output()
+            .map_err(|error| format!("curl (package curl): {error}"))?;
+        let status = String::from_utf8_lossy(&output.stdout);
+        if status == row.status.to_string() {
             return Ok(());
         }
-        Err(format!("{}: {} answers {line:?} instead of {}", row.name, self.name, row.status).into())
+        Err(format!("{}: {} answers {status} instead of {}", row.name, self.name, row.status).into())
+    }
+
+    /// What a row asks for.
+    pub(crate) fn url(&self, row: &Row) -> String {
+        format!("{}://127.0.0.1:{}{}", row.over.scheme(), self.port, row.path)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::rows::Row;
 /// The two lines above the rows.
 pub(crate) fn head() -> String {
     format!(
-        "\n{:12} | {:^26} | {:^26} | {:^26}\n{:12} | {:>8} {:>8} {:>8} | {:>8} {:>8} {:>8} | {:>8} {:>8} {:>8}\n{}",
+        "\n{:14} | {:^26} | {:^26} | {:^26}\n{:14} | {:>8} {:>8} {:>8} | {:>8} {:>8} {:>8} | {:>8} {:>8} {:>8}\n{}",
         "",
         "CPU us/request",
         "user us/request",
@@ -22,13 +22,13 @@ pub(crate) fn head() -> String {
         "doorward",
         "nginx",
         "ratio",
-        "-".repeat(99)
+        "-".repeat(101)
     )
 }
 
 /// One row of the table.
 pub(crate) fn lines(row: &Row, samples: &[Vec<Sample>; 2]) -> String {
-    let mut line = format!("{:12}", row.name);
+    let mut line = format!("{:14}", row.name);
     for (what, digits) in [(cpu as fn(&Sample) -> f64, 2), (user, 2), (rate, 0)] {
         let [doorward, nginx] = samples.each_ref().map(|all| median(all.iter().map(what).collect()));
         line += &format!(" | {doorward:8.digits$} {nginx:8.digits$} {:8.2}", doorward / nginx);
