@@ -1,4 +1,4 @@
-//! Machines: listening, sockets, timers, idle connections, inherited sockets and processes; nothing of HTTP.
+//! Machines: listening, sockets, TLS, timers, idle connections, inherited sockets and processes; nothing of HTTP.
 //!
 //! Everything that waits runs on one tokio `LocalRuntime` per worker thread, and nothing here is `Send` on purpose.
 

@@ -36,11 +36,15 @@ impl Stream {
     /// Shakes hands; without TLS there is nothing to do. An error of the protocol is `InvalidData` with the
     /// [`rustls::Error`] in it, and the peer has been told; `UnexpectedEof` is a peer that closed the connection.
     pub async fn handshake(&mut self) -> io::Result<()> {
-        poll_fn(|cx| match &mut self.tls {
+        poll_fn(|cx| self.poll_handshake(cx)).await
+    }
+
+    /// As [`Stream::handshake`].
+    pub fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.tls {
             None => Poll::Ready(Ok(())),
             Some(tls) => tls.poll_handshake(&self.socket, cx),
-        })
-        .await
+        }
     }
 
     /// The state of TLS, where there is TLS.

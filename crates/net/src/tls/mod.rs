@@ -1,6 +1,12 @@
-//! TLS on rustls: what a connection says over its socket, and whom to trust, in OpenSSL's words where nginx has them.
+//! TLS on rustls: what files and words of a configuration mean to it, what a connection says over its socket, and whom to
+//! trust, in OpenSSL's words where nginx has them.
 
+mod ciphers;
+pub mod files;
+pub mod reason;
 mod stream;
+pub mod tickets;
 pub mod verify;
+pub mod words;
 
 pub(crate) use stream::Tls;
