@@ -8,6 +8,8 @@ use std::task::Poll;
 
 use net::{Address, Deadline, Stream};
 
+use crate::modules::ssl::Tls;
+
 /// One accepted connection. It is shared by the parts of one task, which borrow it for a poll at a time.
 pub struct Client {
     stream: RefCell<Stream>,
@@ -20,6 +22,8 @@ pub struct Client {
     local: OnceCell<Box<Address>>,
     /// What a proxy said of the connection (`listen ... proxy_protocol`).
     pub proxy: OnceCell<Box<wire::proxy_protocol::Header>>,
+    /// What TLS came to, where the client speaks it.
+    pub tls: OnceCell<Box<Tls>>,
     /// Counts connections, as error logs and `$connection` show it.
     pub number: u64,
     /// Requests begun on it.
@@ -53,6 +57,7 @@ impl Client {
             peer,
             local: OnceCell::new(),
             proxy: OnceCell::new(),
+            tls: OnceCell::new(),
             number,
             requests: Cell::new(0),
             pipelined: Cell::new(false),
@@ -70,6 +75,11 @@ impl Client {
             let _ = self.local.set(Box::new(address));
         }
         self.local.get().map(|address| &**address)
+    }
+
+    /// `https` where the client speaks TLS, `http` otherwise.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.get().is_some() { "https" } else { "http" }
     }
 
     /// What the kernel knows of the connection.

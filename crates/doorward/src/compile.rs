@@ -61,6 +61,10 @@ pub struct Compiler {
     pub decisions: HashMap<String, Arc<auth_request::Store>>,
     /// Keys and tokens of `auth_jwt`.
     pub jwt: modules::auth_jwt::Compiled,
+    /// Certificates with their keys, by what the configuration names them as.
+    pub certified_keys: HashMap<(Vec<u8>, Vec<u8>), Arc<rustls::sign::CertifiedKey>>,
+    /// Sizes of the zones of `ssl_session_cache`.
+    pub session_zones: HashMap<String, u64>,
     /// Whether some location has stored answers updated in the background.
     pub background_updates: bool,
     /// DNS servers that the configuration names.
@@ -162,6 +166,8 @@ impl Compiler {
             auth_services: Vec::new(),
             decisions: HashMap::new(),
             jwt: Default::default(),
+            certified_keys: HashMap::new(),
+            session_zones: HashMap::new(),
             background_updates: false,
             resolvers: Vec::new(),
             locations_with_upstreams: 0,
@@ -234,6 +240,7 @@ impl Compiler {
         let config = Config {
             main: process,
             error_log,
+            tls_wanted: modules::ssl::Wanted::of(&variables),
             variables,
             servers,
             listeners,

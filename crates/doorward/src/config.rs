@@ -44,6 +44,8 @@ pub struct Config {
     pub readings: Vec<crate::metrics::Reading>,
     /// Who is banned, by zone.
     pub bans: Vec<crate::modules::status::Bans>,
+    /// What of a handshake some variable shows.
+    pub tls_wanted: crate::modules::ssl::Wanted,
     /// Whether some location shows metrics.
     pub measures: bool,
     /// Whether some location has stored answers updated in the background.
@@ -70,6 +72,8 @@ pub struct Server {
     pub named: HashMap<Vec<u8>, Plan>,
     /// What is counted of its requests, where something shows it.
     pub counts: Option<Box<crate::metrics::ServerCounts>>,
+    /// How it speaks TLS, where it does.
+    pub tls: Option<Box<crate::modules::ssl::ServerTls>>,
     /// Whether it opens tunnels somewhere (`tunnel_pass`): other servers refuse CONNECT at the door.
     pub allow_connect: bool,
 }
@@ -94,6 +98,8 @@ pub type Names = foldhash::HashMap<Vec<u8>, usize>;
 /// The servers of an address by name (nginx's documentation, "Server names").
 #[derive(Default)]
 pub struct Hosts {
+    /// Whether TLS is spoken there.
+    pub ssl: bool,
     /// The server for names that no other has.
     pub default: usize,
     /// Names without wildcards.

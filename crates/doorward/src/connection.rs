@@ -16,7 +16,7 @@ use crate::exchange::{Exchange, Visit};
 use crate::log::{Level, system_error};
 use crate::modules::cache;
 use crate::modules::core::{Lingering, body_allowed};
-use crate::modules::{access_log, identity, otel, proxy_protocol};
+use crate::modules::{access_log, identity, otel, proxy_protocol, ssl};
 use crate::run::{Stop, give_up, refuse, run};
 use crate::worker::{Counted, Service, Worker};
 
@@ -51,6 +51,13 @@ pub async fn serve(client: &Client, service: &Rc<Service>, worker: &Rc<Worker>) 
         && !Box::pin(proxy_protocol::read(client, &first_server.plan.core.error_log, wait)).await
     {
         return End::Closed;
+    }
+    let hosts = hosts_of(client, config);
+    if hosts.ssl {
+        let begun = !client.unread.borrow().is_empty() || readable(client, service, wait, certain).await;
+        if !begun || !boxed_future(|| ssl::accept(client, worker, config, hosts, wait)).await {
+            return End::Closed;
+        }
     }
     loop {
         if client.unread.borrow().is_empty() && !readable(client, service, wait, certain).await {
@@ -138,7 +145,7 @@ async fn read_and_answer(
     let (head, parser) = parsed;
     let config = &*service.config;
     let hosts = hosts_of(client, config);
-    let server = &config.servers[hosts.default];
+    let server = &config.servers[client.tls.get().map_or(hosts.default, |tls| tls.server)];
     parser.reset();
     let reading = Counted::new(&worker.counters.reading);
     let refused = read_head(client, server, head, parser, bytes, started).await;
@@ -331,7 +338,7 @@ async fn answer(
         background = Some(cache::Background::new(&visit, updates));
     }
     let responded = {
-        let responding = pin!(respond(&mut ex, refused));
+        let responding = pin!(respond(&mut ex, hosts, refused));
         let mut responding = pin!(service.unless_over(responding));
         poll_fn(|cx| {
             let responded = responding.as_mut().poll(cx);
@@ -362,7 +369,7 @@ async fn answer(
 }
 
 /// Runs a request, or refuses it, and sends the answer.
-async fn respond(ex: &mut Exchange<'_>, refused: Option<Refused>) {
+async fn respond(ex: &mut Exchange<'_>, hosts: &Hosts, refused: Option<Refused>) {
     let visit = ex.visit;
     let body = match refused {
         Some(Refused::Silently(status)) => {
@@ -379,6 +386,11 @@ async fn respond(ex: &mut Exchange<'_>, refused: Option<Refused>) {
             let error = wire::h1::RequestError::Connect;
             ex.log(Level::Info, format_args!("{error} while reading client request headers"));
             refuse(ex, error.status()).await
+        }
+        None if hosts.ssl && visit.client.tls.get().is_none() => {
+            target(ex);
+            ex.log(Level::Info, format_args!("client sent plain HTTP request to HTTPS port"));
+            refuse(ex, 497).await
         }
         None => {
             target(ex);

@@ -35,6 +35,7 @@ mod request_body;
 mod request_fields;
 mod run;
 mod time;
+mod tls;
 mod variables;
 mod warnings;
 mod words;

@@ -48,6 +48,7 @@ pub const MODULES: &[&str] = &[
     "--with-http_random_index_module",
     "--with-http_realip_module",
     "--with-http_secure_link_module",
+    "--with-http_ssl_module",
     "--with-http_stub_status_module",
     "--with-threads",
     "--without-http_ssi_module",

@@ -8,7 +8,7 @@ use net::Address;
 use net::listen::Options;
 
 use super::Compiler;
-use crate::config::{Hosts, Listener, Names};
+use crate::config::{Hosts, Listener, Names, Server};
 use crate::module::Scope;
 use crate::modules::core::{ListenSpec, Listens as Written, ServerSettings};
 use crate::modules::upstream::Target;
@@ -28,6 +28,7 @@ struct Socket {
     /// Whether it asks for a socket of its own even beside a wildcard.
     bind: bool,
     proxy_protocol: bool,
+    ssl: bool,
     default: Option<usize>,
     servers: Vec<(usize, Vec<Word>)>,
 }
@@ -40,6 +41,7 @@ struct Listen {
     bind: bool,
     default: bool,
     proxy_protocol: bool,
+    ssl: bool,
 }
 
 impl Listens {
@@ -62,6 +64,7 @@ impl Listens {
                 bind: false,
                 default: false,
                 proxy_protocol: false,
+                ssl: false,
             };
             return self.add(server, &names, listen, None);
         }
@@ -89,6 +92,7 @@ impl Listens {
                     tuned: listen.tuned,
                     bind: listen.bind,
                     proxy_protocol: listen.proxy_protocol,
+                    ssl: listen.ssl,
                     default: listen.default.then_some(server),
                     servers: vec![(server, names.to_vec())],
                 });
@@ -110,6 +114,7 @@ impl Listens {
             }
             socket.bind |= listen.bind;
             socket.proxy_protocol |= listen.proxy_protocol;
+            socket.ssl |= listen.ssl;
             if listen.default {
                 if socket.default.is_some() {
                     return Err(complain(format!("a duplicate default server for {address}")));
@@ -122,12 +127,16 @@ impl Listens {
     }
 
     /// Makes the listeners: an address that a wildcard socket covers shares it, unless it asks for its own.
-    pub fn finish(self, cx: &mut Compiler) -> Result<Vec<Listener>, Diagnostic> {
+    pub fn finish(self, built: &[Server], cx: &mut Compiler) -> Result<Vec<Listener>, Diagnostic> {
         let mut listeners: Vec<Listener> = Vec::new();
         let (wild, specific): (Vec<Socket>, Vec<Socket>) =
             self.sockets.into_iter().partition(|s| is_wildcard(&s.address));
         for socket in wild.into_iter().chain(specific) {
             let hosts = hosts(&socket, cx)?;
+            if hosts.ssl {
+                let certified = certified(&socket, &hosts, built);
+                cx.forgive(certified)?;
+            }
             let cover = listeners.iter_mut().find(|l| !socket.bind && covers(&l.address, &socket.address));
             match (cover, &socket.address) {
                 (Some(cover), Address::Inet(address)) => {
@@ -169,6 +178,7 @@ fn read(spec: &ListenSpec, cx: &Compiler) -> Result<Listen, Diagnostic> {
         bind: false,
         default: false,
         proxy_protocol: false,
+        ssl: false,
     };
     for word in &node.args[1..] {
         parameter(&mut listen, word)?;
@@ -218,7 +228,11 @@ fn parameter(listen: &mut Listen, word: &Word) -> Result<(), Diagnostic> {
             listen.proxy_protocol = true;
             tuned = false;
         }
-        ("ssl" | "quic" | "http2", None) => {
+        ("ssl", None) => {
+            listen.ssl = true;
+            tuned = false;
+        }
+        ("quic" | "http2", None) => {
             let sentence = format!("the \"{name}\" parameter of \"listen\" is not built yet in this version");
             return Err(
                 Diagnostic::at(word.span, sentence).instead("listen without it, behind what ends TLS")
@@ -311,10 +325,33 @@ fn addresses(word: &Word, cx: &Compiler) -> Result<Vec<Address>, Diagnostic> {
     Ok(addresses)
 }
 
+/// Whether every client that speaks TLS at an address gets a certificate, or is refused on purpose: its default server
+/// answers, and where that refuses, each other one for itself.
+fn certified(socket: &Socket, hosts: &Hosts, built: &[Server]) -> Result<(), Diagnostic> {
+    let others = socket.servers.iter().map(|(server, _)| *server);
+    for server in std::iter::once(hosts.default).chain(others) {
+        // One that was wrong is missing where the configuration is only looked at.
+        let Some(found) = built.get(server) else { return Ok(()) };
+        match &found.tls {
+            Some(tls) if tls.config.is_some() && server == hosts.default => return Ok(()),
+            Some(_) => {}
+            None => {
+                let sentence = "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive";
+                let complaint = match found.plan.span {
+                    Some(span) => Diagnostic::at(span, sentence),
+                    None => Diagnostic::nowhere(sentence),
+                };
+                return Err(complaint.instead("name its files: ssl_certificate and ssl_certificate_key"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Who answers for which name on a socket.
 fn hosts(socket: &Socket, cx: &mut Compiler) -> Result<Hosts, Diagnostic> {
     let first = socket.servers.first().map_or(0, |(server, _)| *server);
-    let mut hosts = Hosts { default: socket.default.unwrap_or(first), ..Hosts::default() };
+    let mut hosts = Hosts { ssl: socket.ssl, default: socket.default.unwrap_or(first), ..Hosts::default() };
     for (server, names) in &socket.servers {
         if names.is_empty() {
             add(&mut hosts.exact, Vec::new(), *server, None, socket, cx);

@@ -6,7 +6,7 @@ use super::{Compiler, listen};
 use crate::config::{Listener, Server};
 use crate::metrics::ServerCounts;
 use crate::module::Scope;
-use crate::modules::core;
+use crate::modules::{core, ssl};
 use crate::plan::Plan;
 use crate::regex::Pattern;
 
@@ -64,6 +64,8 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
             name => String::from_utf8_lossy(name).into_owned(),
         };
         cx.jwt.begin_server();
+        let tls = ssl::settle(&mut node.scope, cx);
+        let tls = cx.forgive(tls)?.flatten();
         let plan = cx.plan_of(&mut node.scope);
         let Some(mut plan) = cx.forgive(plan)? else { continue };
         plan.span = Some(node.span);
@@ -71,14 +73,15 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
         let allow_connect = std::mem::take(&mut cx.allow_connect);
         let counts = ServerCounts::of(cx);
         let limits = settings.limits();
-        servers.push(Server { name, limits, core: settings, plan, named, counts, allow_connect });
+        servers.push(Server { name, limits, core: settings, plan, named, counts, tls, allow_connect });
     }
     // Which server a request is for is known only when its head was read.
     let allow_connect = servers.iter().any(|server| server.allow_connect);
     for server in &mut servers {
         server.limits.allow_connect = allow_connect;
     }
-    Ok((servers, listens.finish(cx)?))
+    let listeners = listens.finish(&servers, cx)?;
+    Ok((servers, listeners))
 }
 
 /// Makes the plans of the locations inside a block and sorts them for the search.

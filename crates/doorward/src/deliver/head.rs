@@ -55,7 +55,9 @@ pub(super) fn own_location<'e>(ex: &'e Exchange<'_>) -> Option<&'e [u8]> {
 pub(super) fn append_location(ex: &Exchange<'_>, location: &[u8], out: &mut Vec<u8>) {
     let core = &ex.plan.core;
     let visit = ex.visit;
-    out.extend_from_slice(b"http://");
+    let scheme = visit.client.scheme();
+    out.extend_from_slice(scheme.as_bytes());
+    out.extend_from_slice(b"://");
     let host: &[u8] = if core.server_name_in_redirect { &ex.server.name } else { &visit.host };
     let local = visit.client.local();
     if host.is_empty() && !core.server_name_in_redirect {
@@ -68,8 +70,9 @@ pub(super) fn append_location(ex: &Exchange<'_>, location: &[u8], out: &mut Vec<
     } else {
         out.extend_from_slice(host);
     }
+    let usual = if scheme == "https" { 443 } else { 80 };
     if core.port_in_redirect
-        && let Some(port) = local.and_then(net::Address::port).filter(|port| *port != 80)
+        && let Some(port) = local.and_then(net::Address::port).filter(|port| *port != usual)
     {
         out.push(b':');
         out.extend_from_slice(itoa(u64::from(port), &mut [0; 20]));

@@ -1,6 +1,6 @@
 //! Directives of TLS, HTTP/2 and HTTP/3.
 
-use conf::Arg::{Choice, Flag, Many, Number, Optional, Size, Text, Time};
+use conf::Arg::{Choice, Flag, Number, Optional, Size, Text};
 
 use super::contexts::{HS, HSL, HTTP};
 use super::verdict::{NO_FINITE_FIELD, NO_OPENSSL, NOT_BUILT, OBSOLETE, OWN_MEMORY, OWN_TLS_CACHE};
@@ -8,8 +8,6 @@ use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
     // ngx_http_ssl_module
-    row("ssl_buffer_size", HS, &[Size], OWN_MEMORY),
-    row("ssl_certificate", HS, &[Text("file")], NOT_BUILT),
     row(
         "ssl_certificate_cache",
         HS,
@@ -17,26 +15,15 @@ pub(super) static ROWS: &[Row] = &[
         OWN_TLS_CACHE,
     ),
     row("ssl_certificate_compression", HS, &[Flag], NOT_BUILT),
-    row("ssl_certificate_key", HS, &[Text("file")], NOT_BUILT),
-    row("ssl_ciphers", HS, &[Text("ciphers")], NOT_BUILT),
     row("ssl_client_certificate", HS, &[Text("file")], NOT_BUILT),
     row("ssl_conf_command", HS, &[Text("name"), Text("value")], NO_OPENSSL),
     row("ssl_crl", HS, &[Text("file")], NOT_BUILT),
     row("ssl_dhparam", HS, &[Text("file")], NO_FINITE_FIELD),
     row("ssl_early_data", HS, &[Flag], NOT_BUILT),
-    row("ssl_ecdh_curve", HS, &[Text("curve")], NOT_BUILT),
     row("ssl_ech_file", HS, &[Text("file")], NOT_BUILT),
     row("ssl_ocsp", HS, &[Choice(&["on", "off", "leaf"])], NOT_BUILT),
     row("ssl_ocsp_cache", HS, &[Text("cache")], NOT_BUILT),
     row("ssl_ocsp_responder", HS, &[Text("url")], NOT_BUILT),
-    row("ssl_password_file", HS, &[Text("file")], NOT_BUILT),
-    row("ssl_prefer_server_ciphers", HS, &[Flag], NOT_BUILT),
-    row("ssl_protocols", HS, &[Many(&Text("protocol"))], NOT_BUILT),
-    row("ssl_reject_handshake", HS, &[Flag], NOT_BUILT),
-    row("ssl_session_cache", HS, &[Text("cache"), Optional(&Text("shared"))], NOT_BUILT),
-    row("ssl_session_ticket_key", HS, &[Text("file")], NOT_BUILT),
-    row("ssl_session_tickets", HS, &[Flag], NOT_BUILT),
-    row("ssl_session_timeout", HS, &[Time], NOT_BUILT),
     row("ssl_stapling", HS, &[Flag], NOT_BUILT),
     row("ssl_stapling_file", HS, &[Text("file")], NOT_BUILT),
     row("ssl_stapling_responder", HS, &[Text("url")], NOT_BUILT),

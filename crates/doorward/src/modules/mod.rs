@@ -34,6 +34,7 @@ pub mod resolver;
 pub mod rewrite;
 pub mod secure_link;
 pub mod split_clients;
+pub mod ssl;
 pub mod static_files;
 pub mod status;
 pub mod store;
@@ -58,6 +59,7 @@ pub static MODULES: &[&Module] = &[
     &core::TYPES,
     &rewrite::MODULE,
     &proxy_protocol::MODULE,
+    &ssl::MODULE,
     &ambiguous_path::MODULE,
     &identity::MODULE,
     &realip::MODULE,

@@ -273,7 +273,8 @@ pub fn print_build() {
         "doorward version: {}\n\
          compatible with:\n\
          nginx version: nginx/{}\n\
-         built with OpenSSL 3.0.0 (compatible with; this version has no TLS)\n\
+         built with OpenSSL 3.0.0 (compatible with; TLS is done by rustls)\n\
+         TLS SNI support enabled\n\
          configure arguments: --prefix={prefix} --conf-path={prefix}/nginx.conf --error-log-path={} \
          --http-log-path={} --pid-path={} --http-client-body-temp-path={} {}",
         product::VERSION,

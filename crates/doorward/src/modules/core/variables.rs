@@ -98,8 +98,8 @@ pub(super) const ROWS: &[Row] = &[
         None => true,
     }),
     Row::fresh("server_protocol", |ex, out| append(ex.visit.head.protocol.of(ex.visit.bytes), out)),
-    Row::fresh("scheme", |_, out| append(b"http", out)),
-    Row::fresh("https", |_, out| append(b"", out)),
+    Row::fresh("scheme", |ex, out| append(ex.visit.client.scheme().as_bytes(), out)),
+    Row::fresh("https", |ex, out| append(if ex.visit.client.tls.get().is_some() { b"on" } else { b"" }, out)),
     Row::fresh("remote_addr", |ex, out| {
         ex.with_remote(|a| a.append_ip(out));
         true

@@ -1,0 +1,220 @@
+//! The handshake of a client: its first message says which server it wants, and so with which settings it goes on.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+
+use net::tls::reason::Reason;
+use rustls::ServerConfig;
+use rustls::server::{Accepted, Acceptor, ServerConnection};
+
+use super::Tls;
+use super::facts::Offer;
+use crate::client::Client;
+use crate::config::{Config, Hosts};
+use crate::log::{Level, system_error};
+use crate::worker::Worker;
+
+/// How much of a client's first message is read at a time.
+const PIECE: usize = 4096;
+
+/// `unrecognized_name` as a record of its own (RFC 6066, 3), for a client that no handshake is begun with.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// What a client's first record begins with (RFC 8446, 5.1), or, with the highest bit, what SSLv2 did.
+const HANDSHAKE: u8 = 22;
+const SSLV2: u8 = 0x80;
+
+/// Why there is no TLS.
+enum Failure {
+    /// The client closed the connection before it said anything.
+    Silent,
+    /// It closed it in the middle.
+    Closed,
+    /// The connection broke.
+    Broken(io::Error),
+    /// The protocol was violated, or client and server have nothing in common.
+    Refused(rustls::Error),
+    /// The server that it asked for wants nobody.
+    Rejected,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Failure::Closed;
+        }
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(refused) => Failure::Refused(refused.clone()),
+            None => Failure::Broken(error),
+        }
+    }
+}
+
+/// Shakes hands within `ms` milliseconds; false where the connection is to be closed. A client that speaks plain HTTP is
+/// let in, to be told so: it has no [`Client::tls`].
+pub async fn accept(client: &Client, worker: &Worker, config: &Config, hosts: &Hosts, ms: u64) -> bool {
+    let mut server = hosts.default;
+    let shaken = client.deadline.within(ms, shake_hands(client, worker, config, hosts, &mut server)).await;
+    let failure = match shaken {
+        Ok(Ok(())) => return true,
+        Ok(Err(failure)) => failure,
+        Err(_) => Failure::Broken(io::ErrorKind::TimedOut.into()),
+    };
+    report(client, config, server, &failure);
+    false
+}
+
+#[cold]
+fn report(client: &Client, config: &Config, server: usize, failure: &Failure) {
+    let log = &config.servers[server].plan.core.error_log;
+    let local = client.local().map(ToString::to_string).unwrap_or_default();
+    let context = format!(", client: {}, server: {local}", client.peer.ip_text());
+    let say = |level, what: std::fmt::Arguments<'_>| {
+        log.write_on(level, client.number, format_args!("{what} while SSL handshaking"), &context);
+    };
+    match failure {
+        Failure::Silent => say(Level::Info, format_args!("client closed connection")),
+        Failure::Closed => say(Level::Info, format_args!("peer closed connection in SSL handshake")),
+        Failure::Rejected => say(Level::Info, format_args!("handshake rejected")),
+        Failure::Broken(error) if error.kind() == io::ErrorKind::TimedOut => {
+            say(Level::Info, format_args!("client timed out (110: Connection timed out)"));
+        }
+        Failure::Broken(error) => {
+            say(Level::Info, format_args!("SSL_do_handshake() failed {}", system_error(error)));
+        }
+        Failure::Refused(error) => {
+            let reason = Reason(error);
+            let level = if reason.is_the_peers() { Level::Info } else { Level::Crit };
+            say(level, format_args!("SSL_do_handshake() failed (SSL: {reason})"));
+        }
+    }
+}
+
+/// The same without a limit; `chosen` is the server that the client asked for, as soon as that is known.
+async fn shake_hands(
+    client: &Client,
+    worker: &Worker,
+    config: &Config,
+    hosts: &Hosts,
+    chosen: &mut usize,
+) -> Result<(), Failure> {
+    let mut bytes = client.unread.take();
+    if bytes.is_empty() {
+        bytes = worker.buffers.take(PIECE);
+        if read(client, &mut bytes).await? == 0 {
+            return Err(Failure::Silent);
+        }
+    }
+    if bytes.first().is_some_and(|first| *first != HANDSHAKE && first & SSLV2 == 0) {
+        *client.unread.borrow_mut() = bytes;
+        return Ok(());
+    }
+    let accepted = hello(client, &mut bytes).await;
+    bytes.clear();
+    worker.buffers.put(bytes);
+    let accepted = accepted?;
+    // The answer is several writes, and so is what follows it: none is to wait for an acknowledgement.
+    client.send_at_once();
+    let hello = accepted.client_hello();
+    let mut tls = Tls {
+        server: hosts.default,
+        negotiated: None,
+        server_name: hello.server_name().map(Into::into),
+        version: None,
+        suite: None,
+        group: None,
+        resumed: false,
+        alpn: None,
+        offer: config.tls_wanted.offer.then(|| Box::new(Offer::of(&hello))),
+        session: None,
+    };
+    if let Some(name) = &tls.server_name {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        if let Some((at, _)) = hosts.named(name.as_bytes()) {
+            (tls.server, tls.negotiated) = (at, Some(name.into()));
+        }
+    }
+    *chosen = tls.server;
+    let Some(settings) = settings(config, hosts, tls.server) else {
+        write(client, &UNRECOGNIZED_NAME).await;
+        return Err(Failure::Rejected);
+    };
+    let mut connection = match accepted.into_connection(settings.clone()) {
+        Ok(connection) => connection,
+        Err((error, mut alert)) => {
+            let mut told = Vec::new();
+            let _ = alert.write_all(&mut told);
+            write(client, &told).await;
+            return Err(Failure::Refused(error));
+        }
+    };
+    if config.tls_wanted.session {
+        tls.session = Some(Box::new(session_number(&mut connection)));
+    }
+    client.stream().borrow_mut().start_tls(connection.into(), Vec::new());
+    poll_fn(|cx| client.stream().borrow_mut().poll_handshake(cx)).await?;
+    if let Some(connection) = client.stream().borrow().tls() {
+        tls.note(connection);
+    }
+    let _ = client.tls.set(Box::new(tls));
+    Ok(())
+}
+
+/// How the server shakes hands; one without settings of its own as the address's default does. None refuses.
+fn settings<'c>(config: &'c Config, hosts: &Hosts, server: usize) -> Option<&'c Arc<ServerConfig>> {
+    match &config.servers[server].tls {
+        Some(tls) if tls.rejects => None,
+        Some(tls) => tls.config.as_ref(),
+        None => config.servers[hosts.default].tls.as_ref()?.config.as_ref(),
+    }
+}
+
+/// Reads the client's first message.
+async fn hello(client: &Client, bytes: &mut Vec<u8>) -> Result<Accepted, Failure> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            if acceptor.read_tls(&mut rest)? == 0 {
+                break;
+            }
+        }
+        match acceptor.accept() {
+            Ok(Some(accepted)) => return Ok(accepted),
+            Ok(None) => {}
+            Err((error, mut alert)) => {
+                let mut told = Vec::new();
+                let _ = alert.write_all(&mut told);
+                write(client, &told).await;
+                return Err(Failure::Refused(error));
+            }
+        }
+        bytes.clear();
+        if read(client, bytes).await? == 0 {
+            return Err(Failure::Closed);
+        }
+    }
+}
+
+async fn read(client: &Client, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    poll_fn(|cx| client.stream().borrow_mut().poll_read(cx, bytes, PIECE)).await
+}
+
+/// Tells the client why, as far as it takes that.
+async fn write(client: &Client, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match poll_fn(|cx| client.poll_write(cx, bytes)).await {
+            Ok(written) if written > 0 => bytes = bytes.get(written..).unwrap_or_default(),
+            _ => return,
+        }
+    }
+}
+
+/// The number of the session: it goes with it, so that it stays the same where the session is taken up again.
+fn session_number(connection: &mut ServerConnection) -> [u8; 32] {
+    let known = connection.received_resumption_data().and_then(|data| data.try_into().ok());
+    let number = known.unwrap_or_else(crate::random::bytes::<32>);
+    connection.set_resumption_data(&number);
+    number
+}

@@ -1,0 +1,89 @@
+//! What a handshake came to: noted when it ends, shown by variables for as long as the connection lasts.
+
+use net::tls::words as openssl;
+use rustls::crypto::SupportedKxGroup;
+use rustls::server::ClientHello;
+use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, SignatureScheme};
+
+use crate::variables::Variables;
+
+/// TLS of a client's connection.
+pub struct Tls {
+    /// The server that the client asked for; where it named none that is there, the one that answers then.
+    pub server: usize,
+    /// The name that led to it, in lower case.
+    pub negotiated: Option<Box<str>>,
+    /// The name as it was sent.
+    pub server_name: Option<Box<str>>,
+    /// The version.
+    pub version: Option<ProtocolVersion>,
+    /// The cipher suite.
+    pub suite: Option<CipherSuite>,
+    /// The group of the key exchange; none where a session of TLS 1.2 was taken up.
+    pub group: Option<NamedGroup>,
+    /// Whether an earlier session was taken up.
+    pub resumed: bool,
+    /// The protocol that is spoken over it, where client and server agreed on one.
+    pub alpn: Option<Box<[u8]>>,
+    /// What the client offered, where a variable shows it.
+    pub offer: Option<Box<Offer>>,
+    /// The session's number, where a variable shows it.
+    pub session: Option<Box<[u8; 32]>>,
+}
+
+/// What a client offers in its first message.
+pub struct Offer {
+    /// Cipher suites.
+    pub suites: Vec<CipherSuite>,
+    /// Groups for key exchange.
+    pub groups: Vec<NamedGroup>,
+    /// Signatures that it can check.
+    pub signatures: Vec<SignatureScheme>,
+}
+
+impl Offer {
+    /// Takes it from the message.
+    pub fn of(hello: &ClientHello<'_>) -> Offer {
+        Offer {
+            suites: hello.cipher_suites().to_vec(),
+            groups: hello.named_groups().unwrap_or_default().to_vec(),
+            signatures: hello.signature_schemes().to_vec(),
+        }
+    }
+}
+
+/// What is worth to be noted, since some variable of the configuration shows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// What clients offer.
+    pub offer: bool,
+    /// Numbers of sessions.
+    pub session: bool,
+}
+
+impl Wanted {
+    /// What the variables of a configuration ask for.
+    pub fn of(variables: &Variables) -> Wanted {
+        let is_used = |name: &str| variables.names.iter().any(|used| **used == *name);
+        Wanted {
+            offer: ["ssl_ciphers", "ssl_curves", "ssl_sigalgs"].into_iter().any(is_used),
+            session: is_used("ssl_session_id"),
+        }
+    }
+}
+
+impl Tls {
+    /// What a finished handshake says of itself.
+    pub fn note(&mut self, connection: &rustls::Connection) {
+        self.version = connection.protocol_version();
+        self.suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
+        self.group = connection.negotiated_key_exchange_group().map(SupportedKxGroup::name);
+        self.resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        self.alpn = connection.alpn_protocol().map(Into::into);
+    }
+
+    /// `$ssl_protocol`.
+    pub fn protocol(&self) -> &'static str {
+        self.version.map_or("", openssl::protocol_name)
+    }
+}

@@ -1,0 +1,11 @@
+//! `ngx_http_ssl_module`: TLS with clients.
+
+mod accept;
+mod facts;
+mod sessions;
+mod settings;
+mod variables;
+
+pub use accept::accept;
+pub use facts::{Tls, Wanted};
+pub use settings::{MODULE, ServerTls, settle};

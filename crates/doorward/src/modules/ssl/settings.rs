@@ -1,0 +1,228 @@
+//! The directives, and what they make of a server.
+
+use std::sync::Arc;
+
+use conf::Arg::{Flag, Many, Optional, Size, Text, Time};
+use conf::{Diagnostic, Node, Word, once};
+use net::tls::tickets::{TicketKey, TicketKeys, Tickets};
+use net::tls::words as openssl;
+use rustls::crypto::SupportedKxGroup;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
+
+use super::sessions::{self, Sessions};
+use super::variables;
+use crate::compile::Compiler;
+use crate::module::{Module, Scope};
+use crate::tls::{files, words};
+use crate::{directives, settings};
+
+/// The protocols over TLS that a client may choose, best first.
+const PROTOCOLS: [&[u8]; 3] = [b"http/1.1", b"http/1.0", b"http/0.9"];
+
+/// The module's tables.
+pub static MODULE: Module = Module {
+    name: "ngx_http_ssl_module",
+    directives: directives! { SslSettings;
+        /// The certificates of the server in PEM format: its own first, then those between it and one that clients trust.
+        /// Several lines name certificates of several kinds (RSA and ECDSA); a client gets the first that it can check.
+        /// `data:` takes what follows in place of a file. The file is read with the configuration.
+        "ssl_certificate" in [HTTP SERVER] (Text("file")) = "" => |c, _, n| {
+            c.certificates.get_or_insert_default().push(n.word(0)?.clone());
+            Ok(())
+        };
+        /// The private key of the certificate of the same place. It may be one that only root can read; encrypted ones
+        /// are opened with the passwords of `ssl_password_file`.
+        "ssl_certificate_key" in [HTTP SERVER] (Text("file")) = "" => |c, _, n| {
+            c.certificate_keys.get_or_insert_default().push(n.word(0)?.clone());
+            Ok(())
+        };
+        /// Passwords of keys, one a line; they are tried in turn.
+        "ssl_password_file" in [HTTP SERVER] (Text("file")) = "" => |c, cx, n| {
+            let passwords = files::passwords(cx, n)?;
+            once(&mut c.passwords, passwords, n)
+        };
+        /// The versions of TLS. Those before 1.2 are not offered, whatever is written.
+        "ssl_protocols" in [HTTP SERVER] (Many(&Text("[TLSv1.2] [TLSv1.3]"))) = "TLSv1.2 TLSv1.3" => |c, cx, n| {
+            let versions = words::protocols(cx, n)?;
+            once(&mut c.protocols, versions, n)
+        };
+        /// The cipher suites of TLS 1.2 in OpenSSL's words. What is not offered here is named in a warning. Those of TLS 1.3
+        /// are always all there.
+        "ssl_ciphers" in [HTTP SERVER] (Text("ciphers")) = "HIGH:!aNULL:!MD5" => |c, cx, n| {
+            let suites = words::ciphers(cx, n)?;
+            once(&mut c.ciphers, Some((suites, n.clone())), n)
+        };
+        /// Chooses the cipher suite by the server's order rather than by the client's.
+        "ssl_prefer_server_ciphers" in [HTTP SERVER] (Flag) = "off" => |c, _, n| {
+            once(&mut c.prefer_server_ciphers, n.flag(0)?, n)
+        };
+        /// The groups for key exchange, best first: names with colons between them. `auto` is
+        /// `X25519MLKEM768:X25519:prime256v1:secp384r1`.
+        "ssl_ecdh_curve" in [HTTP SERVER] (Text("curve")) = "auto" => |c, cx, n| {
+            let groups = words::groups(cx, n)?;
+            once(&mut c.ecdh_curve, groups, n)
+        };
+        /// Refuses handshakes of clients that ask for this server (`unrecognized_name`).
+        "ssl_reject_handshake" in [HTTP SERVER] (Flag) = "off" => |c, _, n| {
+            once(&mut c.reject_handshake, n.flag(0)?, n)
+        };
+        /// How much is encrypted as one record, at most 16k. Less lets a slow client begin earlier.
+        "ssl_buffer_size" in [HTTP SERVER] (Size) = "16k" => |c, _, n| once(&mut c.buffer_size, n.size(0)?, n);
+        /// Keeps sessions that clients can take up again: `shared:NAME:SIZE` for all workers, and over reloads;
+        /// `builtin[:N]` for N sessions of this server, 20480 without; `none` and `off` keep nothing. Clients that take
+        /// tickets need none of it.
+        "ssl_session_cache" in [HTTP SERVER] (Text("off | none | builtin[:size] | shared:name:size"), Optional(&Text("shared:name:size"))) = "none" => |c, cx, n| {
+            let cache = sessions::cache(cx, n)?;
+            once(&mut c.session_cache, cache, n)
+        };
+        /// Gives clients their sessions to keep, sealed (RFC 5077).
+        "ssl_session_tickets" in [HTTP SERVER] (Flag) = "on" => |c, _, n| once(&mut c.session_tickets, n.flag(0)?, n);
+        /// Keys that tickets are sealed with: a file of 80 or 48 random bytes (`openssl rand 80`). Gateways with the same file
+        /// take each other's. The first seals, those of further lines open too. Without it keys are made, kept over
+        /// reloads, and changed once in `ssl_session_timeout`.
+        "ssl_session_ticket_key" in [HTTP SERVER] (Text("file")) = "" => |c, cx, n| {
+            let key = ticket_key(cx, n)?;
+            c.ticket_keys.get_or_insert_default().push(key);
+            Ok(())
+        };
+        /// How long a session can be taken up again.
+        "ssl_session_timeout" in [HTTP SERVER] (Time) = "5m" => |c, _, n| once(&mut c.session_timeout, n.sec(0)?, n);
+    },
+    variables: variables::ROWS,
+    plan: |_, _, _| Ok(()),
+};
+
+settings! {
+    /// TLS of a server.
+    SslSettings => SslValues {
+        /// Files of certificates.
+        certificates: Vec<Word> = Vec::new();
+        /// Files of their keys.
+        certificate_keys: Vec<Word> = Vec::new();
+        /// Passwords of keys.
+        passwords: Arc<[Vec<u8>]> = Arc::default();
+        /// Versions.
+        protocols: Arc<[&'static SupportedProtocolVersion]> =
+            Arc::new([&rustls::version::TLS12, &rustls::version::TLS13]);
+        /// Suites of TLS 1.2, and where they stand.
+        ciphers: Option<(Arc<[SupportedCipherSuite]>, Node)> = None;
+        /// The server's order counts.
+        prefer_server_ciphers: bool = false;
+        /// Groups for key exchange.
+        ecdh_curve: Arc<[&'static dyn SupportedKxGroup]> = openssl::groups("auto").chosen.into();
+        /// Nobody is let in by this name.
+        reject_handshake: bool = false;
+        /// Bytes in a record.
+        buffer_size: u64 = 16 << 10;
+        /// Where sessions are kept.
+        session_cache: Sessions = Sessions::None;
+        /// Tickets are given.
+        session_tickets: bool = true;
+        /// Keys of files.
+        ticket_keys: Vec<Arc<TicketKey>> = Vec::new();
+        /// Seconds.
+        session_timeout: u64 = 300;
+    }
+}
+
+/// A file of `ssl_session_ticket_key`.
+fn ticket_key(cx: &mut Compiler, node: &Node) -> Result<Arc<TicketKey>, Diagnostic> {
+    let word = node.word(0)?;
+    let bytes = files::read(cx, word, "session ticket key")?;
+    TicketKey::of_file(&bytes).map(Arc::new).ok_or_else(|| {
+        let sentence = format!("\"{}\" must be 48 or 80 bytes", word.lossy());
+        Diagnostic::at(word.span, sentence).instead("make it with: openssl rand 80 > FILE")
+    })
+}
+
+/// What a server needs to speak TLS.
+pub struct ServerTls {
+    /// How it shakes hands; none where it has no certificate and refuses all.
+    pub config: Option<Arc<ServerConfig>>,
+    /// Nobody is let in by its name.
+    pub rejects: bool,
+}
+
+/// Makes it of the settings; none where the server has nothing to do with TLS.
+pub fn settle(scope: &mut Scope, cx: &mut Compiler) -> Result<Option<Box<ServerTls>>, Diagnostic> {
+    let values = scope.get_mut::<SslSettings>().settle();
+    let rejects = values.reject_handshake;
+    if values.certificates.is_empty() {
+        return Ok(rejects.then(|| Box::new(ServerTls { config: None, rejects })));
+    }
+    let mut certified = Vec::new();
+    for (at, certificate) in values.certificates.iter().enumerate() {
+        let Some(key) = values.certificate_keys.get(at) else {
+            let sentence =
+                format!("no \"ssl_certificate_key\" is defined for certificate \"{}\"", certificate.lossy());
+            return Err(Diagnostic::at(certificate.span, sentence));
+        };
+        certified.push(files::certified(cx, certificate, key, &values.passwords)?);
+    }
+    let config = handshake(&values, certified, cx)?;
+    Ok(Some(Box::new(ServerTls { config: Some(Arc::new(config)), rejects })))
+}
+
+fn handshake(
+    values: &SslValues,
+    certified: Vec<Arc<CertifiedKey>>,
+    cx: &Compiler,
+) -> Result<ServerConfig, Diagnostic> {
+    let suites = match &values.ciphers {
+        Some((suites, _)) => suites.clone(),
+        None => openssl::ciphers("HIGH").chosen.into(),
+    };
+    if let Some((suites, node)) = &values.ciphers
+        && suites.is_empty()
+        && values.protocols.contains(&&rustls::version::TLS12)
+    {
+        return Err(words::no_ciphers(node));
+    }
+    let context = context(&certified);
+    let provider = Arc::new(openssl::provider(&suites, values.ecdh_curve.to_vec()));
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&values.protocols)
+        .map_err(|error| Diagnostic::nowhere(format!("TLS cannot be set up: {error}")))?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Certificates(certified)));
+    config.ignore_client_order = values.prefer_server_ciphers;
+    config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+    // What the record is wrapped in counts for rustls.
+    config.max_fragment_size =
+        (values.buffer_size < 16 << 10).then(|| (values.buffer_size as usize + 5).max(32));
+    let lifetime = u32::try_from(values.session_timeout).unwrap_or(u32::MAX);
+    if values.session_tickets {
+        let keys = match values.ticket_keys.is_empty() {
+            true => cx.zones.get_or_make(&format!("ssl tickets {lifetime}"), TicketKeys::random),
+            false => Arc::new(TicketKeys::Files(values.ticket_keys.clone())),
+        };
+        config.ticketer = Arc::new(Tickets { keys, context, lifetime });
+    }
+    config.session_storage = values.session_cache.storage(context, lifetime);
+    Ok(config)
+}
+
+/// What must be the same where a session is taken up again.
+fn context(certified: &[Arc<CertifiedKey>]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for leaf in certified.iter().filter_map(|certified| certified.cert.first()) {
+        hasher.update(leaf);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// The certificates of a server. A client gets the first kind of signature on its list that there is a key for.
+#[derive(Debug)]
+struct Certificates(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let [only] = &*self.0 {
+            return Some(only.clone());
+        }
+        let signs = |scheme| self.0.iter().find(|certified| certified.key.choose_scheme(&[scheme]).is_some());
+        hello.signature_schemes().iter().find_map(|scheme| signs(*scheme)).cloned()
+    }
+}

@@ -1,0 +1,242 @@
+//! TLS with clients: handshakes, names, what becomes of those that do not speak it, and sessions.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may assume; what is not a #[test] function itself is one part of it"
+)]
+
+mod authority;
+mod client;
+mod sessions;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+
+use nix::sys::signal::Signal;
+use rustls::crypto::aws_lc_rs;
+
+use authority::{self_signed, self_signed_rsa};
+use client::{Client, ask, body};
+use support::{BEGINNING, Gateway, send, wait_for};
+
+/// The common name of a server's certificate.
+fn shown(client: &Client, port: u16, name: &str) -> String {
+    let connection = client.connect(port, name).unwrap();
+    let certificate = connection.conn.peer_certificates().unwrap()[0].to_vec();
+    // Names are short strings of their own in the certificate's bytes.
+    let text = String::from_utf8_lossy(&certificate).into_owned();
+    let names = ["one.test", "two.test", "three.test"];
+    names.into_iter().find(|name| text.contains(name)).unwrap_or("another").to_owned()
+}
+
+#[test]
+fn the_name_chooses_certificate_and_server() {
+    let (one, two) = (self_signed("one.test"), self_signed("two.test"));
+    let http = r#"http {
+        ssl_certificate one.crt; ssl_certificate_key one.key;
+        server { listen 127.0.0.1:{port} ssl; server_name one.test; return 200 "one $scheme $https $ssl_server_name"; }
+        server { listen 127.0.0.1:{port}; server_name two.test *.two.test; return 200 "two $ssl_server_name";
+                 ssl_certificate two.crt; ssl_certificate_key two.key; }
+        server { listen 127.0.0.1:{port}; server_name rejected.test; ssl_reject_handshake on; }
+    }"#;
+    let files = [
+        ("one.crt", &*one.certificate),
+        ("one.key", &one.key),
+        ("two.crt", &two.certificate),
+        ("two.key", &two.key),
+    ];
+    let gateway = Gateway::start_as(BEGINNING, http, &files);
+    let client = Client::new();
+    assert_eq!(body(&client.get(gateway.port, "one.test", "/")), "one https on one.test");
+    assert_eq!(body(&client.get(gateway.port, "two.test", "/")), "two two.test");
+    assert_eq!(body(&client.get(gateway.port, "a.two.test", "/")), "two a.two.test");
+    assert_eq!(body(&client.get(gateway.port, "unknown.test", "/")), "one https on unknown.test");
+    assert_eq!(shown(&client, gateway.port, "one.test"), "one.test");
+    assert_eq!(shown(&client, gateway.port, "b.two.test"), "two.test");
+    assert_eq!(shown(&client, gateway.port, "unknown.test"), "one.test");
+    let refused = client.get(gateway.port, "rejected.test", "/").unwrap_err();
+    assert!(refused.contains("UnrecognisedName"), "{refused}");
+    wait_for("the log says so", || gateway.log().contains("[info] "));
+    assert!(gateway.log().contains("handshake rejected while SSL handshaking, client: 127.0.0.1"));
+}
+
+#[test]
+fn a_client_gets_the_certificate_that_it_can_check() {
+    let (rsa, ecdsa) = (self_signed_rsa("one.test"), self_signed("two.test"));
+    let http = r#"http {
+        ssl_certificate rsa.crt; ssl_certificate_key rsa.key;
+        ssl_certificate ecdsa.crt; ssl_certificate_key ecdsa.key;
+        server { listen 127.0.0.1:{port} ssl; return 200 "$ssl_protocol $ssl_cipher $ssl_curve"; }
+    }"#;
+    let files = [
+        ("rsa.crt", &*rsa.certificate),
+        ("rsa.key", &rsa.key),
+        ("ecdsa.crt", &ecdsa.certificate),
+        ("ecdsa.key", &ecdsa.key),
+    ];
+    let gateway = Gateway::start_as(BEGINNING, http, &files);
+    let with = |suites: &[rustls::SupportedCipherSuite]| {
+        let provider = rustls::crypto::CryptoProvider {
+            cipher_suites: suites.to_vec(),
+            ..aws_lc_rs::default_provider()
+        };
+        Client::with(&[&rustls::version::TLS12], provider, None)
+    };
+    use aws_lc_rs::cipher_suite::*;
+    let of_rsa = || with(&[TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]);
+    let of_ecdsa = with(&[TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256]);
+    assert_eq!(shown(&of_rsa(), gateway.port, "one.test"), "one.test");
+    assert_eq!(shown(&of_ecdsa, gateway.port, "one.test"), "two.test");
+    assert_eq!(
+        body(&of_rsa().get(gateway.port, "one.test", "/")),
+        "TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256 X25519"
+    );
+    let modern = Client::new();
+    let answer = modern.get(gateway.port, "one.test", "/");
+    assert!(body(&answer).starts_with("TLSv1.3 TLS_AES_256_GCM_SHA384 X25519"), "{answer:?}");
+}
+
+#[test]
+fn who_speaks_no_tls_is_told_so() {
+    let pair = self_signed("one.test");
+    let http = r#"http {
+        ssl_certificate one.crt; ssl_certificate_key one.key;
+        server { listen 127.0.0.1:{port} ssl; return 200 "in"; }
+        server { listen 127.0.0.1:{port2} ssl; error_page 497 =301 https://$host$request_uri; return 200 "in"; }
+    }"#;
+    let files = [("one.crt", &*pair.certificate), ("one.key", &pair.key)];
+    let gateway = Gateway::start_as(BEGINNING, http, &files);
+    let plain = gateway.get("/", "");
+    assert_eq!(plain.status, 400);
+    assert!(plain.body.contains("The plain HTTP request was sent to HTTPS port"), "{plain:?}");
+    assert!(
+        gateway.log().contains("[info]")
+            && gateway.log().contains("client sent plain HTTP request to HTTPS port")
+    );
+    let moved = support::get(gateway.port2, "/a?b", "");
+    assert_eq!((moved.status, moved.field("Location")), (301, Some("https://localhost/a?b")));
+    // Something that begins like TLS and is none.
+    assert_eq!(send(gateway.port, "\u{16}\u{3}\u{1}\0\u{5}hello").status, 0);
+    wait_for("the log says why", || gateway.log().contains("SSL_do_handshake() failed (SSL: error:0A0000"));
+}
+
+#[test]
+fn a_client_that_takes_its_time_is_not_waited_for() {
+    let pair = self_signed("one.test");
+    let http = r#"http {
+        ssl_certificate one.crt; ssl_certificate_key one.key; client_header_timeout 200ms;
+        server { listen 127.0.0.1:{port} ssl; return 200 "in"; }
+    }"#;
+    let files = [("one.crt", &*pair.certificate), ("one.key", &pair.key)];
+    let gateway = Gateway::start_as(BEGINNING, http, &files);
+    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, gateway.port)).unwrap();
+    socket.write_all(&[22, 3, 1]).unwrap();
+    assert_eq!(socket.read(&mut [0; 16]).unwrap_or(0), 0);
+    wait_for("the log says why", || {
+        gateway.log().contains("client timed out (110: Connection timed out) while SSL handshaking")
+    });
+}
+
+#[test]
+fn the_proxy_before_it_speaks_first() {
+    let pair = self_signed("one.test");
+    let http = r#"http {
+        ssl_certificate one.crt; ssl_certificate_key one.key;
+        server { listen 127.0.0.1:{port} ssl proxy_protocol; return 200 "$proxy_protocol_addr $scheme"; }
+    }"#;
+    let files = [("one.crt", &*pair.certificate), ("one.key", &pair.key)];
+    let gateway = Gateway::start_as(BEGINNING, http, &files);
+    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, gateway.port)).unwrap();
+    socket.write_all(b"PROXY TCP4 192.0.2.7 192.0.2.8 1234 443\r\n").unwrap();
+    let mut connection = Client::new().over(socket, "one.test").unwrap();
+    assert_eq!(body(&ask(&mut connection, "one.test", "/")), "192.0.2.7 https");
+}
+
+/// What `-t` says of such a server.
+fn objection(directives: &str, files: &[(&str, &str)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let text =
+        format!("pid nginx.pid; events {{}} http {{ server {{ listen 127.0.0.1:8443 ssl; {directives} }} }}");
+    for (name, text) in [("nginx.conf", &*text)].iter().chain(files) {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let place = folder.path().display().to_string();
+    let output = support::doorward(&["-t", "-p", &place, "-c", "nginx.conf", "-e", "error.log"], "");
+    String::from_utf8_lossy(&output.stderr).replace(&place, "")
+}
+
+#[test]
+fn files_and_words_that_are_wrong_are_refused_with_their_place() {
+    let (one, two) = (self_signed("one.test"), self_signed("two.test"));
+    let files = [
+        ("one.crt", &*one.certificate),
+        ("one.key", &one.key),
+        ("two.key", &two.key),
+        ("empty", ""),
+        ("sealed.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n"),
+        ("short", "123"),
+    ];
+    let pair =
+        |certificate: &str, key: &str| format!("ssl_certificate {certificate}; ssl_certificate_key {key};");
+    let good = pair("one.crt", "one.key");
+    let expected = [
+        (
+            pair("none.crt", "one.key"),
+            "cannot load certificate \"/none.crt\": open() failed (2: No such file",
+        ),
+        (pair("empty", "one.key"), "cannot load certificate \"/empty\": there is no certificate in it"),
+        (
+            pair("one.crt", "one.crt"),
+            "cannot load certificate key \"/one.crt\": there is no private key in it",
+        ),
+        (
+            pair("one.crt", "two.key"),
+            "SSL_CTX_use_PrivateKey(\"/two.key\") failed (SSL: key values mismatch)",
+        ),
+        (pair("one.crt", "engine:e:k"), "cannot load certificate key \"engine:e:k\""),
+        (pair("one.crt", "sealed.key"), "cannot load certificate key \"/sealed.key\": the key is encrypted"),
+        (
+            "ssl_certificate one.crt;".to_owned(),
+            "no \"ssl_certificate_key\" is defined for certificate \"one.crt\"",
+        ),
+        (
+            format!("{good} ssl_ciphers kRSA;"),
+            "SSL_CTX_set_cipher_list(\"kRSA\") failed (SSL: error:0A0000B9",
+        ),
+        (format!("{good} ssl_ecdh_curve secp521r1;"), "SSL_CTX_set1_curves_list(\"secp521r1\") failed"),
+        (format!("{good} ssl_protocols TLSv1.1;"), "\"ssl_protocols\" leaves no version of TLS"),
+        (format!("{good} ssl_session_ticket_key short;"), "\"short\" must be 48 or 80 bytes"),
+    ];
+    for (directives, sentence) in expected {
+        let said = objection(&directives, &files);
+        assert!(said.contains(sentence), "{directives}: {said}");
+        assert!(said.contains("nginx.conf:1"), "{directives}: {said}");
+    }
+    let said =
+        objection(&format!("{good} ssl_protocols TLSv1 TLSv1.2; ssl_ciphers AES128-SHA:HIGH;"), &files);
+    assert!(said.contains("\"ssl_protocols\": not offered here: TLSv1"), "{said}");
+    assert!(said.contains("\"ssl_ciphers\": not offered here: AES128-SHA"), "{said}");
+    assert!(said.contains("syntax is ok"), "{said}");
+}
+
+#[test]
+fn a_reload_takes_up_a_renewed_certificate() {
+    let (one, two) = (self_signed("one.test"), self_signed("two.test"));
+    let http = r#"http {
+        ssl_certificate the.crt; ssl_certificate_key the.key;
+        server { listen 127.0.0.1:{port} ssl; return 200 "in"; }
+    }"#;
+    let files = [("the.crt", &*one.certificate), ("the.key", &one.key)];
+    let gateway = Gateway::start_as(BEGINNING, http, &files);
+    assert_eq!(shown(&Client::new(), gateway.port, "x.test"), "one.test");
+    std::fs::write(gateway.path("the.crt"), &two.certificate).unwrap();
+    // A key that is not the certificate's: the old ones stay.
+    gateway.signal(Signal::SIGHUP);
+    wait_for("the log complains", || gateway.log().contains("key values mismatch"));
+    assert_eq!(shown(&Client::new(), gateway.port, "x.test"), "one.test");
+    std::fs::write(gateway.path("the.key"), &two.key).unwrap();
+    gateway.signal(Signal::SIGHUP);
+    wait_for("the new one is shown", || shown(&Client::new(), gateway.port, "x.test") == "two.test");
+}
