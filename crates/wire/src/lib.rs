@@ -10,6 +10,7 @@ pub mod fastcgi;
 pub mod field;
 pub mod form;
 pub mod h1;
+pub mod h2;
 pub mod host;
 pub mod list;
 pub mod proxy_protocol;

@@ -13,7 +13,9 @@ mod scan;
 pub use body::{BodyError, Chunked, Decoded, Decoder, chunk_header};
 pub use refusal::RequestError;
 pub use request::RequestParser;
+pub(crate) use request::{UNIQUE, number};
 pub use request_head::{Connection, Limits, Method, RequestHead, Version};
+pub(crate) use request_line::{in_method, split_target};
 pub use response::{Duplicate, ResponseError, ResponseHead, ResponseParser};
 
 /// What a client sends first when it wants HTTP/2 without asking (RFC 9113, 3.4).

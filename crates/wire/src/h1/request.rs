@@ -200,7 +200,7 @@ impl RequestParser {
 }
 
 /// Fields that may stand in a request once.
-const UNIQUE: NameSet = NameSet::of(&[
+pub(crate) const UNIQUE: NameSet = NameSet::of(&[
     Name::Host,
     Name::IfModifiedSince,
     Name::IfUnmodifiedSince,
@@ -251,7 +251,7 @@ fn check(buf: &[u8], limits: &Limits, seen: NameSet, head: &mut RequestHead) -> 
 }
 
 /// Digits only, at least one, below 2^63: what counts as a Content-Length.
-pub(super) fn number(digits: &[u8]) -> Option<u64> {
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     const MAX: u64 = i64::MAX as u64;
     let mut sum = 0;
     for digit in digits {

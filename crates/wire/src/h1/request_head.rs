@@ -101,6 +101,8 @@ pub enum Version {
     /// HTTP/1.1 and every later 1.x.
     #[default]
     Http11,
+    /// HTTP/2, whose requests are streams of one connection.
+    Http20,
 }
 
 /// What the Connection fields say about keeping the connection.
@@ -154,7 +156,7 @@ pub struct RequestHead {
     pub host: Option<Range>,
     /// The Content-Length.
     pub content_length: Option<u64>,
-    /// The body is chunked.
+    /// The body is chunked; in HTTP/2, it has no announced length.
     pub chunked: bool,
     /// What the Connection fields say.
     pub connection: Connection,
@@ -169,9 +171,10 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Whether the client means to keep the connection after this request.
+    /// Whether the client means to keep the connection after this request. In HTTP/2 that is not for a request to say.
     pub fn keep_alive(&self) -> bool {
         match self.connection {
+            _ if self.version == Version::Http20 => false,
             Connection::None => self.version == Version::Http11 && self.method != Method::Connect,
             Connection::Close => false,
             Connection::KeepAlive => self.method != Method::Connect,
@@ -196,6 +199,8 @@ impl RequestHead {
     /// How the body that follows is framed. Trailers are dropped, as nginx drops a request's.
     pub fn body(&self) -> Decoder {
         match self.content_length {
+            // A stream has an end of its own.
+            _ if self.chunked && self.version == Version::Http20 => Decoder::UntilClose,
             _ if self.chunked => Decoder::Chunked(Chunked::new()),
             Some(length) if length > 0 => Decoder::Length(length),
             _ => Decoder::None,
@@ -208,7 +213,7 @@ impl RequestHead {
     }
 
     /// Empties the head and keeps its memory.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         let (mut fields, mut ignored) = (std::mem::take(&mut self.fields), std::mem::take(&mut self.ignored));
         let mut decoded = std::mem::take(&mut self.decoded);
         fields.clear();

@@ -315,51 +315,52 @@ impl RequestLine {
         } else {
             head.protocol = Range::new(self.protocol, end);
         }
-        self.split_target(buf, head);
-        Ok(true)
-    }
-
-    /// Finds path and query in the target, and whether the path may be used as it is.
-    fn split_target(&self, buf: &[u8], head: &mut RequestHead) {
-        let (start, end) = (head.target.start as usize, head.target.end as usize);
-        let target = head.target.of(buf);
-        let mut plain = true;
-        let mut stop = None;
-        for (at, &byte) in target.iter().enumerate() {
-            match PATH[byte as usize] {
-                Part::Plain => {}
-                Part::Slash => plain &= !matches!(target.get(at + 1), Some(b'/' | b'.')),
-                Part::Percent => plain = false,
-                Part::Stop => {
-                    stop = Some((at, byte));
-                    break;
-                }
-            }
-        }
-        head.path = Range::new(start, start + stop.map_or(target.len(), |(at, _)| at));
-        head.query = None;
-        match stop {
-            None => {}
-            Some((_, b'#')) => plain = false,
-            Some((at, _)) => {
-                let query = start + at + 1;
-                let end = if target.contains(&b'#') {
-                    target.iter().position(|&byte| byte == b'#').map_or(end, |hash| start + hash)
-                } else {
-                    end
-                };
-                head.query = Some(Range::new(query, end));
-            }
-        }
+        split_target(buf, head);
         if head.empty_path {
             head.path = self.slash_of_scheme();
         }
-        head.plain_path = plain;
+        Ok(true)
     }
 }
 
+/// Finds path and query in the target, and whether the path may be used as it is.
+pub(crate) fn split_target(buf: &[u8], head: &mut RequestHead) {
+    let (start, end) = (head.target.start as usize, head.target.end as usize);
+    let target = head.target.of(buf);
+    let mut plain = true;
+    let mut stop = None;
+    for (at, &byte) in target.iter().enumerate() {
+        match PATH[byte as usize] {
+            Part::Plain => {}
+            Part::Slash => plain &= !matches!(target.get(at + 1), Some(b'/' | b'.')),
+            Part::Percent => plain = false,
+            Part::Stop => {
+                stop = Some((at, byte));
+                break;
+            }
+        }
+    }
+    head.path = Range::new(start, start + stop.map_or(target.len(), |(at, _)| at));
+    head.query = None;
+    match stop {
+        None => {}
+        Some((_, b'#')) => plain = false,
+        Some((at, _)) => {
+            let query = start + at + 1;
+            let end = if target.contains(&b'#') {
+                target.iter().position(|&byte| byte == b'#').map_or(end, |hash| start + hash)
+            } else {
+                end
+            };
+            head.query = Some(Range::new(query, end));
+        }
+    }
+    head.plain_path = plain;
+}
+
+/// Whether a byte may stand in a method.
 #[inline]
-fn in_method(byte: u8) -> bool {
+pub(crate) fn in_method(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte == b'_' || byte == b'-'
 }
 
