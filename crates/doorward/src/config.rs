@@ -7,7 +7,7 @@ use std::sync::Arc;
 use net::Address;
 
 use crate::log::ErrorLog;
-use crate::modules::{core, upstream};
+use crate::modules::{core, http2, upstream};
 use crate::plan::Plan;
 use crate::regex::Pattern;
 use crate::variables::Variables;
@@ -64,6 +64,8 @@ pub struct Server {
     pub name: Vec<u8>,
     /// Its settings that no location changes.
     pub core: core::ServerCore,
+    /// What it says of HTTP/2.
+    pub http2: http2::ServerValues,
     /// The limits of a request's head, made from the settings once.
     pub limits: wire::h1::Limits,
     /// What applies outside of every location; its rewrite rules run first, its locations are the server's.
@@ -86,6 +88,8 @@ pub struct Listener {
     pub options: net::listen::Options,
     /// Whether connections start with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// Whether it offers HTTP/2 whatever its servers say (`listen ... http2`).
+    pub http2: bool,
     /// Its servers by name.
     pub hosts: Hosts,
     /// On a wildcard address: the servers of addresses that share its socket.

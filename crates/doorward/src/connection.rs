@@ -6,13 +6,14 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use wire::h1::{Method, RequestHead, RequestParser};
+use wire::h1::{Method, RequestHead, RequestParser, Version};
 
 use crate::boxed::boxed_future;
 use crate::client::Client;
 use crate::config::{Config, Hosts, Server};
 use crate::deliver::deliver;
 use crate::exchange::{Exchange, Visit};
+use crate::http2;
 use crate::log::{Level, system_error};
 use crate::modules::cache;
 use crate::modules::core::{Lingering, body_allowed};
@@ -21,7 +22,7 @@ use crate::run::{Stop, give_up, refuse, run};
 use crate::worker::{Counted, Service, Worker};
 
 /// What comes behind a request.
-enum After {
+pub enum After {
     /// Another may come within so many milliseconds; in the first `least` of them a graceful end waits for it.
     KeepAlive { timeout: u64, least: u64 },
     /// The connection is closed at once.
@@ -39,6 +40,8 @@ pub enum End {
     Closed,
     /// It is given up so that the client sees a reset.
     Reset,
+    /// It goes on as one of HTTP/2.
+    Http2,
 }
 
 /// Serves a connection to its end.
@@ -58,6 +61,11 @@ pub async fn serve(client: &Client, service: &Rc<Service>, worker: &Rc<Worker>) 
         if !begun || !boxed_future(|| ssl::accept(client, worker, config, hosts, wait)).await {
             return End::Closed;
         }
+        if http2::is_chosen(client) {
+            return End::Http2;
+        }
+    } else if http2::is_offered(client, service) && Box::pin(http2::begins(client, wait)).await {
+        return End::Http2;
     }
     loop {
         if client.unread.borrow().is_empty() && !readable(client, service, wait, certain).await {
@@ -104,7 +112,8 @@ async fn readable(client: &Client, service: &Service, ms: u64, certain: u64) -> 
     client.deadline.within(ms - certain, ready).await.unwrap_or(false)
 }
 
-async fn linger(client: &Client, time: u64, timeout: u64) {
+/// Reads what the client still sends, so that it sees what was sent to it before the connection is closed.
+pub async fn linger(client: &Client, time: u64, timeout: u64) {
     client.shutdown();
     let end = net::clock::now() + time;
     while let now = net::clock::now()
@@ -144,8 +153,7 @@ async fn read_and_answer(
     let started = net::clock::now();
     let (head, parser) = parsed;
     let config = &*service.config;
-    let hosts = hosts_of(client, config);
-    let server = &config.servers[client.tls.get().map_or(hosts.default, |tls| tls.server)];
+    let server = first_server(client, config);
     parser.reset();
     let reading = Counted::new(&worker.counters.reading);
     let refused = read_head(client, server, head, parser, bytes, started).await;
@@ -169,7 +177,7 @@ async fn read_and_answer(
 
 /// A request that is not run.
 #[derive(Clone, Copy, PartialEq)]
-enum Refused {
+pub enum Refused {
     /// It is answered with a status.
     Answered(u16),
     /// It is logged with a status, and the connection closed.
@@ -298,7 +306,8 @@ impl HeadLog<'_> {
     }
 }
 
-async fn answer(
+/// Runs a request whose head was read, sends the answer and logs it.
+pub async fn answer(
     client: &Client,
     service: &Rc<Service>,
     worker: &Rc<Worker>,
@@ -318,6 +327,17 @@ async fn answer(
     }
     let (at, pattern) = hosts.find(&host);
     let server = &config.servers[at];
+    let mut refused = refused;
+    if head.version == Version::Http20
+        && refused.is_none()
+        && !server.http2.on
+        && !config.listeners[client.listener].http2
+    {
+        let text =
+            "client attempted to request the server name for which the negotiated protocol is disabled";
+        server.plan.core.error_log.write_on(Level::Info, client.number, format_args!("{text}"), "");
+        refused = Some(Refused::Answered(421));
+    }
     if let Some(names) = &server.plan.identity {
         identity::remove(names, head, bytes);
     }
@@ -414,8 +434,13 @@ async fn respond(ex: &mut Exchange<'_>, hosts: &Hosts, refused: Option<Refused>)
     }
 }
 
+/// The server that counts before a request has named one: the one that was shaken hands with, else the address's default.
+pub fn first_server<'c>(client: &Client, config: &'c Config) -> &'c Server {
+    &config.servers[client.tls.get().map_or_else(|| hosts_of(client, config).default, |tls| tls.server)]
+}
+
 /// The servers of the address that the client reached.
-fn hosts_of<'c>(client: &Client, config: &'c Config) -> &'c Hosts {
+pub fn hosts_of<'c>(client: &Client, config: &'c Config) -> &'c Hosts {
     let listener = &config.listeners[client.listener];
     if listener.specific.is_empty() { &listener.hosts } else { listener.hosts_at(client.local()) }
 }
@@ -447,6 +472,10 @@ async fn early_body(ex: &Exchange<'_>) -> Result<(), Stop> {
 /// What comes behind this request: the next, an end, or an end with patience for what the client still sends.
 async fn after(ex: &Exchange<'_>, refused: bool) -> After {
     let (visit, core) = (ex.visit, &ex.plan.core);
+    if let Some(mut stream) = visit.client.http2() {
+        stream.end(visit.timed_out.get());
+        return After::Close;
+    }
     if visit.timed_out.get() {
         return if core.reset_timedout_connection { After::Reset } else { After::Close };
     }

@@ -17,6 +17,7 @@ mod fields;
 mod flights;
 mod hashing;
 mod hostnames;
+mod http2;
 mod included;
 mod locate;
 mod log;

@@ -52,6 +52,8 @@ pub struct Plan {
     pub trailers: Vec<headers::Line>,
     /// What becomes of its requests in traces.
     pub otel: Option<Box<otel::Otel>>,
+    /// The longest frame of a body in HTTP/2 (`http2_chunk_size`).
+    pub http2_chunk_size: usize,
     /// Where it is logged.
     pub logs: access_log::Logs,
     /// What applies instead to methods outside `limit_except`.
@@ -84,6 +86,7 @@ impl Plan {
             filters: Vec::new(),
             trailers: Vec::new(),
             otel: None,
+            http2_chunk_size: 8 << 10,
             logs: access_log::Logs::default(),
             limit_except: None,
             locations: Locations::default(),

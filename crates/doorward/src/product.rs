@@ -50,6 +50,7 @@ pub const MODULES: &[&str] = &[
     "--with-http_secure_link_module",
     "--with-http_ssl_module",
     "--with-http_stub_status_module",
+    "--with-http_v2_module",
     "--with-threads",
     "--without-http_ssi_module",
     "--without-http_memcached_module",

@@ -304,6 +304,10 @@ impl Visit<'_> {
                 return Ok(got);
             }
             match self.client.read(unread, 16 << 10, plan.core.client_body_timeout).await {
+                Ok(0) if matches!(self.body.borrow().decoder, Decoder::UntilClose) => {
+                    self.body.borrow_mut().decoder = Decoder::None;
+                    return Ok(0);
+                }
                 Ok(0) => {
                     self.log(plan, Level::Info, format_args!("client prematurely closed connection"));
                     return Err(Stop::Lost(400));
@@ -343,6 +347,12 @@ impl Visit<'_> {
         // A chunk that will be too much is refused with its first line, not when it has been read.
         if limit > 0 && others.saturating_add(last) > limit {
             let text = format_args!("client intended to send too large chunked body: {others}+{last} bytes");
+            self.log(plan, Level::Error, text);
+            return Err(Stop::Status(413));
+        }
+        if limit > 0 && body.received > limit && matches!(body.decoder, Decoder::UntilClose) {
+            let received = body.received;
+            let text = format_args!("client intended to send too large chunked body: {received} bytes");
             self.log(plan, Level::Error, text);
             return Err(Stop::Status(413));
         }

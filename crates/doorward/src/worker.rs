@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::connection::{self, End};
 use crate::hashing::Hashing;
+use crate::http2;
 use crate::log::{ErrorLog, Level, system_error};
 use crate::modules::otel::Spans;
 
@@ -262,9 +263,11 @@ impl Worker {
         async move {
             let _open = Open::new(&self);
             // What is cut off here was waiting for a request, or for the end of one.
-            let reset = service.unless_over(pin!(connection::serve(&client, &service, &self))).await;
-            if reset == Some(End::Reset) {
-                client.reset();
+            let end = service.unless_over(pin!(connection::serve(&client, &service, &self))).await;
+            match end {
+                Some(End::Reset) => client.reset(),
+                Some(End::Http2) => Box::pin(http2::serve(client, service.clone(), self.clone())).await,
+                Some(End::Closed) | None => {}
             }
         }
     }

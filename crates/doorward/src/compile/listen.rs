@@ -29,6 +29,7 @@ struct Socket {
     bind: bool,
     proxy_protocol: bool,
     ssl: bool,
+    http2: bool,
     default: Option<usize>,
     servers: Vec<(usize, Vec<Word>)>,
 }
@@ -42,6 +43,7 @@ struct Listen {
     default: bool,
     proxy_protocol: bool,
     ssl: bool,
+    http2: bool,
 }
 
 impl Listens {
@@ -65,6 +67,7 @@ impl Listens {
                 default: false,
                 proxy_protocol: false,
                 ssl: false,
+                http2: false,
             };
             return self.add(server, &names, listen, None);
         }
@@ -75,6 +78,12 @@ impl Listens {
             cx.forgive(added)?;
         }
         Ok(())
+    }
+
+    /// Whether a server listens somewhere where HTTP/2 is offered (`listen ... http2`).
+    pub fn offer_http2(&self, server: usize) -> bool {
+        let listens = |socket: &Socket| socket.servers.iter().any(|(at, _)| *at == server);
+        self.sockets.iter().any(|socket| socket.http2 && listens(socket))
     }
 
     fn add(
@@ -93,6 +102,7 @@ impl Listens {
                     bind: listen.bind,
                     proxy_protocol: listen.proxy_protocol,
                     ssl: listen.ssl,
+                    http2: listen.http2,
                     default: listen.default.then_some(server),
                     servers: vec![(server, names.to_vec())],
                 });
@@ -115,6 +125,7 @@ impl Listens {
             socket.bind |= listen.bind;
             socket.proxy_protocol |= listen.proxy_protocol;
             socket.ssl |= listen.ssl;
+            socket.http2 |= listen.http2;
             if listen.default {
                 if socket.default.is_some() {
                     return Err(complain(format!("a duplicate default server for {address}")));
@@ -146,6 +157,7 @@ impl Listens {
                     address: socket.address,
                     options: socket.options,
                     proxy_protocol: socket.proxy_protocol,
+                    http2: socket.http2,
                     hosts,
                     specific: HashMap::new(),
                 }),
@@ -168,7 +180,7 @@ fn covers(wildcard: &Address, address: &Address) -> bool {
     }
 }
 
-fn read(spec: &ListenSpec, cx: &Compiler) -> Result<Listen, Diagnostic> {
+fn read(spec: &ListenSpec, cx: &mut Compiler) -> Result<Listen, Diagnostic> {
     let node = &spec.node;
     let word = node.word(0)?;
     let mut listen = Listen {
@@ -179,14 +191,15 @@ fn read(spec: &ListenSpec, cx: &Compiler) -> Result<Listen, Diagnostic> {
         default: false,
         proxy_protocol: false,
         ssl: false,
+        http2: false,
     };
     for word in &node.args[1..] {
-        parameter(&mut listen, word)?;
+        parameter(&mut listen, word, cx)?;
     }
     Ok(listen)
 }
 
-fn parameter(listen: &mut Listen, word: &Word) -> Result<(), Diagnostic> {
+fn parameter(listen: &mut Listen, word: &Word, cx: &mut Compiler) -> Result<(), Diagnostic> {
     let text = word.lossy();
     let invalid = |what: &str| Diagnostic::at(word.span, format!("invalid {what} \"{text}\""));
     let (name, value) = text.split_once('=').map_or((&*text, None), |(name, value)| (name, Some(value)));
@@ -232,7 +245,14 @@ fn parameter(listen: &mut Listen, word: &Word) -> Result<(), Diagnostic> {
             listen.ssl = true;
             tuned = false;
         }
-        ("quic" | "http2", None) => {
+        ("http2", None) => {
+            let sentence =
+                "the \"listen ... http2\" directive is deprecated, use the \"http2\" directive instead";
+            cx.warn(Diagnostic::at(word.span, sentence).warning());
+            listen.http2 = true;
+            tuned = false;
+        }
+        ("quic", None) => {
             let sentence = format!("the \"{name}\" parameter of \"listen\" is not built yet in this version");
             return Err(
                 Diagnostic::at(word.span, sentence).instead("listen without it, behind what ends TLS")

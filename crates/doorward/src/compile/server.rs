@@ -6,7 +6,7 @@ use super::{Compiler, listen};
 use crate::config::{Listener, Server};
 use crate::metrics::ServerCounts;
 use crate::module::Scope;
-use crate::modules::{core, ssl};
+use crate::modules::{core, http2, ssl};
 use crate::plan::Plan;
 use crate::regex::Pattern;
 
@@ -54,6 +54,7 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
     for mut node in std::mem::take(&mut cx.servers) {
         node.scope.inherit(http);
         let settings = node.scope.get_mut::<core::ServerSettings>().settle();
+        let http2 = node.scope.get_mut::<http2::ServerSettings>().settle();
         let added = listens.add_server(servers.len(), &mut node.scope, cx);
         cx.forgive(added)?;
         // `.example.com` shows itself without its dot.
@@ -64,7 +65,7 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
             name => String::from_utf8_lossy(name).into_owned(),
         };
         cx.jwt.begin_server();
-        let tls = ssl::settle(&mut node.scope, cx);
+        let tls = ssl::settle(&mut node.scope, http2.on || listens.offer_http2(servers.len()), cx);
         let tls = cx.forgive(tls)?.flatten();
         let plan = cx.plan_of(&mut node.scope);
         let Some(mut plan) = cx.forgive(plan)? else { continue };
@@ -73,7 +74,7 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
         let allow_connect = std::mem::take(&mut cx.allow_connect);
         let counts = ServerCounts::of(cx);
         let limits = settings.limits();
-        servers.push(Server { name, limits, core: settings, plan, named, counts, tls, allow_connect });
+        servers.push(Server { name, limits, core: settings, http2, plan, named, counts, tls, allow_connect });
     }
     // Which server a request is for is known only when its head was read.
     let allow_connect = servers.iter().any(|server| server.allow_connect);

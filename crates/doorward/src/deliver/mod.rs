@@ -1,7 +1,8 @@
-//! Writes a response to an HTTP/1 client: its head, then its body as it comes, framed so that the client sees the end.
+//! Writes a response to its client: its head, then its body as it comes, framed so that the client sees the end.
 
 mod head;
 mod http1;
+mod http2;
 mod rate;
 
 use std::future::{Future, poll_fn};
@@ -9,16 +10,82 @@ use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::body::{Body, Truncated};
-use crate::exchange::Exchange;
+use wire::h1::Version;
+
+use crate::body::{Body, FilePart, Truncated};
+use crate::exchange::{Exchange, Visit};
 use crate::log::{Level, system_error};
 use crate::modules::proxy::UpstreamBody;
 use crate::read_ahead::{Limits, ReadAhead};
-use http1::Response;
 use rate::Rate;
 
 /// How much of a body is taken at a time.
 const PIECE: usize = 32 << 10;
+
+/// A response on its way, as the version of its request wants it.
+enum Response {
+    Http1(http1::Response),
+    Http2(Box<http2::Response>),
+}
+
+impl Response {
+    /// Makes the head and decides on the framing.
+    fn new(ex: &mut Exchange<'_>, body: &Body) -> Response {
+        if ex.visit.head.version == Version::Http20 {
+            Response::Http2(Box::new(http2::Response::new(ex, body)))
+        } else {
+            Response::Http1(http1::Response::new(ex, body))
+        }
+    }
+
+    /// Whether there is a body to send.
+    fn has_body(&self) -> bool {
+        match self {
+            Response::Http1(response) => response.has_body(),
+            Response::Http2(response) => response.has_body(),
+        }
+    }
+
+    /// Whether nothing has been written yet.
+    fn is_unsent(&self) -> bool {
+        match self {
+            Response::Http1(response) => response.is_unsent(),
+            Response::Http2(response) => response.is_unsent(),
+        }
+    }
+
+    /// Frames a piece of the body. `more` is whether there was one, `done` whether nothing follows it.
+    fn frame(&mut self, ex: &Exchange<'_>, body: &Body, piece: &mut Vec<u8>, more: bool, done: bool) {
+        match self {
+            Response::Http1(response) => response.frame(ex, body, piece, more, done),
+            Response::Http2(response) => response.frame(ex, body, more, done),
+        }
+    }
+
+    /// Writes a framed piece, which may be left empty; how many bytes that were.
+    async fn write(&mut self, visit: &Visit<'_>, piece: &mut Vec<u8>, ms: u64) -> io::Result<u64> {
+        match self {
+            Response::Http1(response) => response.write(visit, piece, ms).await,
+            Response::Http2(response) => response.write(visit, piece, ms).await,
+        }
+    }
+
+    /// Sends the rest of a file without copying it through the process; `None` where that is not done.
+    async fn sendfile(&mut self, ex: &Exchange<'_>, part: &mut FilePart) -> Option<Result<(), Truncated>> {
+        match self {
+            Response::Http1(response) => response.sendfile(ex, part).await,
+            Response::Http2(_) => None,
+        }
+    }
+
+    /// Gives its memory back.
+    fn end(self, visit: &Visit<'_>) {
+        match self {
+            Response::Http1(response) => response.end(visit),
+            Response::Http2(_) => {}
+        }
+    }
+}
 
 /// Writes head and body. Whether the connection can go on is left in the visit.
 pub async fn deliver(ex: &mut Exchange<'_>, mut body: Body) {
@@ -30,18 +97,18 @@ pub async fn deliver(ex: &mut Exchange<'_>, mut body: Body) {
         }
         sent
     } else if let Body::Tunnel(tunnel) = body {
-        let sent = send(ex, &mut response, &[]).await;
+        let sent = send(ex, &mut response, &mut Vec::new()).await;
         if sent.is_ok() {
             tunnel.run(ex).await;
         }
         sent
     } else if body.is_filling() {
-        let sent = send(ex, &mut response, &[]).await;
+        let sent = send(ex, &mut response, &mut Vec::new()).await;
         body.discard(ex).await;
         sent
     } else {
         body.discard(ex).await;
-        send(ex, &mut response, &[]).await
+        send(ex, &mut response, &mut Vec::new()).await
     };
     ex.visit.complete.set(sent.is_ok());
     if sent.is_err() {
@@ -49,6 +116,20 @@ pub async fn deliver(ex: &mut Exchange<'_>, mut body: Body) {
         ex.visit.linger.set(false);
     }
     response.end(ex.visit);
+}
+
+/// Sends interim responses (1xx), which are written as HTTP/1 has them.
+pub async fn send_interim(ex: &Exchange<'_>, heads: &[u8]) -> io::Result<()> {
+    let visit = ex.visit;
+    let length = if visit.head.version == Version::Http20 {
+        http2::send_interim(ex, heads)?
+    } else {
+        visit.client.send_at_once();
+        visit.client.write(heads, ex.plan.core.send_timeout).await?;
+        heads.len() as u64
+    };
+    visit.bytes_sent.set(visit.bytes_sent.get() + length);
+    Ok(())
 }
 
 /// Sends the head with the first piece of the body, then the other pieces.
@@ -82,12 +163,12 @@ async fn stream(ex: &mut Exchange<'_>, body: &mut Body, response: &mut Response)
             Err(Truncated) if response.is_unsent() && is_broken(body) => break Err(Truncated),
             Err(Truncated) => {
                 // What was read already is the client's; the end is missing, and it must see that.
-                let _ = send(ex, response, &piece).await;
+                let _ = send(ex, response, &mut piece).await;
                 break Err(Truncated);
             }
         }
         let sent = {
-            let mut write = pin!(response.write(visit, &piece, ex.plan.core.send_timeout));
+            let mut write = pin!(response.write(visit, &mut piece, ex.plan.core.send_timeout));
             let first = poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await;
             match (first, reads_ahead(body)) {
                 (Poll::Ready(sent), _) => sent,
@@ -135,7 +216,7 @@ fn reads_ahead(body: &Body) -> Option<Limits> {
 }
 
 /// Writes a piece that is framed as it is to be, or nothing but the head.
-async fn send(ex: &Exchange<'_>, response: &mut Response, piece: &[u8]) -> Result<(), Truncated> {
+async fn send(ex: &Exchange<'_>, response: &mut Response, piece: &mut Vec<u8>) -> Result<(), Truncated> {
     let payload = piece.len() as u64;
     let sent = response.write(ex.visit, piece, ex.plan.core.send_timeout).await;
     account(ex, sent, payload)

@@ -2,8 +2,8 @@
 
 use conf::Arg::{Choice, Flag, Number, Optional, Size, Text};
 
-use super::contexts::{HS, HSL, HTTP};
-use super::verdict::{NO_FINITE_FIELD, NO_OPENSSL, NOT_BUILT, OBSOLETE, OWN_MEMORY, OWN_TLS_CACHE};
+use super::contexts::{HS, HTTP};
+use super::verdict::{NO_FINITE_FIELD, NO_OPENSSL, NOT_BUILT, OWN_MEMORY, OWN_TLS_CACHE};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
@@ -32,20 +32,8 @@ pub(super) static ROWS: &[Row] = &[
     row("ssl_verify_client", HS, &[Choice(&["on", "off", "optional", "optional_no_ca"])], NOT_BUILT),
     row("ssl_verify_depth", HS, &[Number], NOT_BUILT),
     // ngx_http_v2_module
-    row("http2", HS, &[Flag], NOT_BUILT),
-    row("http2_body_preread_size", HS, &[Size], OWN_MEMORY),
-    row("http2_chunk_size", HSL, &[Size], OWN_MEMORY),
-    row("http2_idle_timeout", HS, &[Text("time")], OBSOLETE),
-    row("http2_max_concurrent_pushes", HS, &[Text("number")], OBSOLETE),
-    row("http2_max_concurrent_streams", HS, &[Number], NOT_BUILT),
-    row("http2_max_field_size", HS, &[Text("size")], OBSOLETE),
-    row("http2_max_header_size", HS, &[Text("size")], OBSOLETE),
-    row("http2_max_requests", HS, &[Text("number")], OBSOLETE),
     row("http2_pool_size", HS, &[Size], OWN_MEMORY),
-    row("http2_push", HSL, &[Text("uri | off")], OBSOLETE),
-    row("http2_push_preload", HSL, &[Flag], OBSOLETE),
     row("http2_recv_buffer_size", HTTP, &[Size], OWN_MEMORY),
-    row("http2_recv_timeout", HS, &[Text("time")], OBSOLETE),
     row("http2_streams_index_size", HS, &[Number], OWN_MEMORY),
     // ngx_http_v3_module
     row("http3", HS, &[Flag], NOT_BUILT),

@@ -38,7 +38,6 @@ pub(super) const READ_FIRST: Verdict =
     NoEffect("the body of a request is read before it is passed to a FastCGI server");
 pub(super) const NO_FINITE_FIELD: Verdict =
     NoEffect("the cipher suites with finite-field Diffie-Hellman are not offered, so no parameters are used");
-pub(super) const OBSOLETE: Verdict = NoEffect("it is obsolete and without effect in nginx, too");
 
 pub(super) const NO_POST_ACTION: Verdict = refused(
     "a request ends with its response here",

@@ -17,6 +17,7 @@ pub mod empty_gif;
 pub mod fastcgi;
 pub mod geo;
 pub mod headers;
+pub mod http2;
 pub mod identity;
 pub mod limits;
 pub mod map;
@@ -57,6 +58,8 @@ pub static MODULES: &[&Module] = &[
     &core::SETTINGS,
     &core::ERROR_PAGE,
     &core::TYPES,
+    &http2::MODULE,
+    &http2::IN_LOCATION,
     &rewrite::MODULE,
     &proxy_protocol::MODULE,
     &ssl::MODULE,

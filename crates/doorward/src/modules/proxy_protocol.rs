@@ -34,7 +34,7 @@ pub async fn read(client: &Client, log: &ErrorLog, ms: u64) -> bool {
             match parse(&unread) {
                 Ok(Some((header, length))) => {
                     unread.drain(..length);
-                    return client.proxy.set(Box::new(header)).is_ok();
+                    return client.proxy.set(std::rc::Rc::new(header)).is_ok();
                 }
                 Ok(None) => {}
                 Err(error @ HeaderError::Broken) => {

@@ -4,6 +4,7 @@ use wire::h1::{ResponseHead, Version};
 
 use super::Proxy;
 use super::attempt::Failed;
+use crate::deliver::send_interim;
 use crate::exchange::Exchange;
 
 impl Proxy {
@@ -39,10 +40,6 @@ impl Proxy {
     /// Sends them at once. A client that does not take them all cannot be told anything else.
     pub(super) async fn send_hints(&self, ex: &Exchange<'_>, hints: &mut Vec<u8>) -> Result<(), Failed> {
         let hints = std::mem::take(hints);
-        let visit = ex.visit;
-        visit.client.send_at_once();
-        visit.client.write(&hints, ex.plan.core.send_timeout).await.map_err(|_| Failed::ClientGone)?;
-        visit.bytes_sent.set(visit.bytes_sent.get() + hints.len() as u64);
-        Ok(())
+        send_interim(ex, &hints).await.map_err(|_| Failed::ClientGone)
     }
 }

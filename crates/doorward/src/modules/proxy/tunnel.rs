@@ -130,10 +130,7 @@ fn step(
 ) -> Poll<Result<bool, Broken>> {
     let mut progress = up.write(|bytes| server.poll_write(cx, bytes)).map_err(Broken::Server)?;
     progress |= down.write(|bytes| client.poll_write(cx, bytes)).map_err(Broken::Client)?;
-    {
-        let mut stream = client.stream().borrow_mut();
-        progress |= up.read(|into, most| stream.poll_read(cx, into, most)).map_err(Broken::Client)?;
-    }
+    progress |= up.read(|into, most| client.poll_read(cx, into, most)).map_err(Broken::Client)?;
     progress |= down.read(|into, most| server.poll_read(cx, into, most)).map_err(Broken::Server)?;
     // A side that has closed ends the tunnel as soon as what it sent is passed on (nginx knows no half-closed ones).
     if (up.ended && up.is_empty()) || (down.ended && down.is_empty()) || (up.ended && down.ended) {

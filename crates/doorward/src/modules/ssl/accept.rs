@@ -152,12 +152,12 @@ async fn shake_hands(
     if config.tls_wanted.session {
         tls.session = Some(Box::new(session_number(&mut connection)));
     }
-    client.stream().borrow_mut().start_tls(connection.into(), Vec::new());
-    poll_fn(|cx| client.stream().borrow_mut().poll_handshake(cx)).await?;
-    if let Some(connection) = client.stream().borrow().tls() {
+    client.connection()?.start_tls(connection.into(), Vec::new());
+    poll_fn(|cx| client.connection()?.poll_handshake(cx)).await?;
+    if let Some(connection) = client.connection()?.tls() {
         tls.note(connection);
     }
-    let _ = client.tls.set(Box::new(tls));
+    let _ = client.tls.set(tls.into());
     Ok(())
 }
 
@@ -198,7 +198,7 @@ async fn hello(client: &Client, bytes: &mut Vec<u8>) -> Result<Accepted, Failure
 }
 
 async fn read(client: &Client, bytes: &mut Vec<u8>) -> io::Result<usize> {
-    poll_fn(|cx| client.stream().borrow_mut().poll_read(cx, bytes, PIECE)).await
+    poll_fn(|cx| client.poll_read(cx, bytes, PIECE)).await
 }
 
 /// Tells the client why, as far as it takes that.

@@ -18,8 +18,8 @@ use crate::module::{Module, Scope};
 use crate::tls::{files, words};
 use crate::{directives, settings};
 
-/// The protocols over TLS that a client may choose, best first.
-const PROTOCOLS: [&[u8]; 3] = [b"http/1.1", b"http/1.0", b"http/0.9"];
+/// The protocols over TLS that a client may choose, best first; HTTP/2 only where it is on.
+const PROTOCOLS: [&[u8]; 4] = [b"h2", b"http/1.1", b"http/1.0", b"http/0.9"];
 
 /// The module's tables.
 pub static MODULE: Module = Module {
@@ -145,8 +145,13 @@ pub struct ServerTls {
     pub rejects: bool,
 }
 
-/// Makes it of the settings; none where the server has nothing to do with TLS.
-pub fn settle(scope: &mut Scope, cx: &mut Compiler) -> Result<Option<Box<ServerTls>>, Diagnostic> {
+/// Makes it of the settings; none where the server has nothing to do with TLS. `http2` is whether clients may choose
+/// HTTP/2.
+pub fn settle(
+    scope: &mut Scope,
+    http2: bool,
+    cx: &mut Compiler,
+) -> Result<Option<Box<ServerTls>>, Diagnostic> {
     let values = scope.get_mut::<SslSettings>().settle();
     let rejects = values.reject_handshake;
     if values.certificates.is_empty() {
@@ -161,13 +166,14 @@ pub fn settle(scope: &mut Scope, cx: &mut Compiler) -> Result<Option<Box<ServerT
         };
         certified.push(files::certified(cx, certificate, key, &values.passwords)?);
     }
-    let config = handshake(&values, certified, cx)?;
+    let config = handshake(&values, certified, http2, cx)?;
     Ok(Some(Box::new(ServerTls { config: Some(Arc::new(config)), rejects })))
 }
 
 fn handshake(
     values: &SslValues,
     certified: Vec<Arc<CertifiedKey>>,
+    http2: bool,
     cx: &Compiler,
 ) -> Result<ServerConfig, Diagnostic> {
     let suites = match &values.ciphers {
@@ -188,7 +194,8 @@ fn handshake(
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Certificates(certified)));
     config.ignore_client_order = values.prefer_server_ciphers;
-    config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+    let offered = PROTOCOLS.get(usize::from(!http2)..).unwrap_or_default();
+    config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
     // What the record is wrapped in counts for rustls.
     config.max_fragment_size =
         (values.buffer_size < 16 << 10).then(|| (values.buffer_size as usize + 5).max(32));
