@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// The longest that anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What stands before the test's own part of the configuration, unless it says otherwise.
 pub const BEGINNING: &str = "daemon off; worker_processes 2; error_log error.log info; events {}";

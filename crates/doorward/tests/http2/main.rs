@@ -1,0 +1,162 @@
+//! Connections of HTTP/2: what is between the requests. What a request itself becomes is compared with nginx by the cases of
+//! `side_by_side`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may assume; what is not a #[test] function is one part of it"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::mpsc::{Sender, channel};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::client::{ResponseFuture, SendRequest};
+use http::{HeaderMap, Request, StatusCode};
+use nix::sys::signal::Signal;
+use support::{Gateway, wait_for};
+use tokio::task::JoinHandle;
+
+/// A connection, and the task that drives it.
+struct Connection {
+    requests: SendRequest<Bytes>,
+    driver: JoinHandle<Result<(), h2::Error>>,
+}
+
+impl Connection {
+    async fn open(port: u16) -> Connection {
+        let stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+        Connection { requests: requests.ready().await.unwrap(), driver: tokio::spawn(connection) }
+    }
+
+    /// Sends a request without a body.
+    fn get(&mut self, path: &str) -> ResponseFuture {
+        let request = Request::get(format!("http://localhost{path}")).body(()).unwrap();
+        self.requests.send_request(request, true).unwrap().0
+    }
+}
+
+/// A whole response: status, body, trailers.
+async fn whole(response: ResponseFuture) -> (StatusCode, Vec<u8>, Option<HeaderMap>) {
+    let response = response.await.unwrap();
+    let status = response.status();
+    let mut body: RecvStream = response.into_body();
+    let mut bytes = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data.unwrap();
+        body.flow_control().release_capacity(data.len()).unwrap();
+        bytes.extend_from_slice(&data);
+    }
+    (status, bytes, body.trailers().await.unwrap())
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(support::PATIENCE, test).await.unwrap() })
+}
+
+/// A service that answers one request when it is told to.
+fn patient_service() -> (u16, Sender<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).unwrap();
+        told.recv().unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow").unwrap();
+    });
+    (port, tell)
+}
+
+#[test]
+fn requests_of_a_connection_do_not_wait_for_each_other() {
+    let (service, tell) = patient_service();
+    let gateway = Gateway::start(&format!(
+        "http {{ http2 on; server {{ listen 127.0.0.1:{{port}};
+            location / {{ return 200 quick; }}
+            location /slow {{ proxy_pass http://127.0.0.1:{service}; }} }} }}"
+    ));
+    run(async {
+        let mut connection = Connection::open(gateway.port).await;
+        let slow = connection.get("/slow");
+        assert_eq!(whole(connection.get("/")).await.1, b"quick");
+        tell.send(()).unwrap();
+        assert_eq!(whole(slow).await.1, b"slow");
+    });
+}
+
+#[test]
+fn a_body_goes_up_and_trailers_come_down() {
+    let gateway = Gateway::start(
+        "http { http2 on;
+          server { listen 127.0.0.1:{port}; client_max_body_size 0;
+            location / { proxy_pass http://127.0.0.1:{port2}/; proxy_request_buffering off; add_trailer X-End $status; }
+            location /buffered { proxy_pass http://127.0.0.1:{port2}/; } }
+          server { listen 127.0.0.1:{port2}; client_max_body_size 0; client_body_buffer_size 2m;
+            location / { proxy_pass http://127.0.0.1:{port3}; proxy_set_body $request_body; } }
+          server { listen 127.0.0.1:{port3}; client_max_body_size 0;
+            location / { return 200 $content_length; } } }",
+    );
+    run(async {
+        let mut connection = Connection::open(gateway.port).await;
+        for path in ["/", "/buffered"] {
+            let request = Request::put(format!("http://localhost{path}")).body(()).unwrap();
+            let (response, mut body) = connection.requests.send_request(request, false).unwrap();
+            // More than the window that a client has at first.
+            for _ in 0..10 {
+                body.reserve_capacity(100_000);
+                while body.capacity() < 100_000 {
+                    std::future::poll_fn(|cx| body.poll_capacity(cx)).await.unwrap().unwrap();
+                    if body.capacity() >= 50_000 {
+                        break;
+                    }
+                }
+                body.send_data(Bytes::from(vec![b'x'; 100_000]), false).unwrap();
+            }
+            body.send_data(Bytes::new(), true).unwrap();
+            let (status, bytes, trailers) = whole(response).await;
+            assert_eq!((status, &*bytes), (StatusCode::OK, &b"1000000"[..]), "{path}");
+            let end = trailers.as_ref().and_then(|trailers| trailers.get("x-end"));
+            assert_eq!(end.map(http::HeaderValue::as_bytes), (path == "/").then_some(&b"200"[..]));
+        }
+    });
+}
+
+#[test]
+fn a_reload_finishes_what_runs_and_closes_the_connection() {
+    let (service, tell) = patient_service();
+    let gateway = Gateway::start(&format!(
+        "http {{ http2 on; server {{ listen 127.0.0.1:{{port}};
+            location / {{ return 200 quick; }}
+            location /slow {{ proxy_pass http://127.0.0.1:{service}; }} }} }}"
+    ));
+    run(async {
+        let mut connection = Connection::open(gateway.port).await;
+        let slow = connection.get("/slow");
+        assert_eq!(whole(connection.get("/")).await.1, b"quick");
+        gateway.signal(Signal::SIGHUP);
+        let requests = &mut connection.requests;
+        // No request is lost: either it is answered, or the client knows that it was not begun.
+        let refused = loop {
+            let request = Request::get("http://localhost/").body(()).unwrap();
+            let Ok((response, _)) = requests.send_request(request, true) else { break true };
+            match response.await {
+                Ok(response) => assert_eq!(response.status(), StatusCode::OK),
+                Err(error) => break error.is_go_away() || error.is_reset(),
+            }
+        };
+        assert!(refused);
+        tell.send(()).unwrap();
+        assert_eq!(whole(slow).await.1, b"slow");
+        connection.driver.await.unwrap().unwrap();
+        assert_eq!(whole(Connection::open(gateway.port).await.get("/")).await.1, b"quick");
+    });
+    wait_for("the old configuration is gone", || gateway.log().contains("exited with code 0"));
+}
