@@ -2,6 +2,7 @@
 //! trust, in OpenSSL's words where nginx has them.
 
 mod ciphers;
+pub mod connect;
 pub mod files;
 pub mod reason;
 mod stream;
