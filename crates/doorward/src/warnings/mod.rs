@@ -13,6 +13,7 @@ mod required;
 pub mod site;
 mod tokens;
 mod unchecked;
+mod unverified;
 mod values;
 
 use conf::{Diagnostic, Span, Tree};
@@ -30,6 +31,7 @@ const CHECKS: &[fn(&Site<'_>, &Definitions, &mut Found)] = &[
     cached::check,
     refusals::check,
     unchecked::check,
+    unverified::check,
     tokens::check,
     required::check,
     login::check,
