@@ -65,6 +65,8 @@ pub struct Compiler {
     pub certified_keys: HashMap<(Vec<u8>, Vec<u8>), Arc<rustls::sign::CertifiedKey>>,
     /// Sizes of the zones of `ssl_session_cache`.
     pub session_zones: HashMap<String, u64>,
+    /// What locations that pass requests on over TLS share.
+    pub proxy_ssl: modules::proxy_ssl::Compiled,
     /// Whether some location has stored answers updated in the background.
     pub background_updates: bool,
     /// DNS servers that the configuration names.
@@ -168,6 +170,7 @@ impl Compiler {
             jwt: Default::default(),
             certified_keys: HashMap::new(),
             session_zones: HashMap::new(),
+            proxy_ssl: Default::default(),
             background_updates: false,
             resolvers: Vec::new(),
             locations_with_upstreams: 0,

@@ -121,13 +121,17 @@ impl Drop for Tenure {
     }
 }
 
-/// What tells idle connections of one upstream apart: the server, and the location where `local` says so.
+/// What tells idle connections of one upstream apart: the server, the location where `local` says so, and over TLS who talks
+/// to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolKey {
     /// The server's own number in the group.
     pub peer: usize,
     /// The location, 0 where all share.
     pub location: usize,
+    /// Over TLS, what [`crate::modules::proxy_ssl::Peer::identity`] says: a connection that was opened for one name, certificate or
+    /// trust must not carry what is meant for another.
+    pub tls: Option<[u8; 32]>,
 }
 
 impl Service {

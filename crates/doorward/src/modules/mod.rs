@@ -27,6 +27,7 @@ pub mod preflight;
 pub mod prometheus;
 pub mod proxy;
 pub mod proxy_protocol;
+pub mod proxy_ssl;
 pub mod random_index;
 pub mod range;
 pub mod realip;
@@ -95,6 +96,7 @@ pub static MODULES: &[&Module] = &[
     &proxy::LISTS,
     &proxy::REWRITES,
     &proxy::BUFFERS,
+    &proxy_ssl::MODULE,
     &tunnel::MODULE,
     &tunnel::PASS,
     &cache::PLACE,

@@ -11,14 +11,17 @@ use crate::compile::{Compiler, as_path};
 use crate::log::system_error;
 
 /// What is taken from the configuration itself in place of a file.
-const DATA: &[u8] = b"data:";
+pub const DATA: &[u8] = b"data:";
+
+/// What only OpenSSL can load.
+pub const FOREIGN: [&str; 2] = ["engine:", "store:"];
 
 /// The bytes of a file that a directive names, or those behind `data:`. `what` is what it is to hold, in nginx's words.
 pub fn read(cx: &mut Compiler, word: &Word, what: &str) -> Result<Vec<u8>, Diagnostic> {
     if let Some(data) = word.text.strip_prefix(DATA) {
         return Ok(data.to_vec());
     }
-    for scheme in ["engine:", "store:"] {
+    for scheme in FOREIGN {
         if word.text.starts_with(scheme.as_bytes()) {
             let sentence = format!("cannot load {what} \"{}\": {scheme} is OpenSSL's", word.lossy());
             return Err(Diagnostic::at(word.span, sentence).instead("give the key as a file"));

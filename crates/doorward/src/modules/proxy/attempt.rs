@@ -4,19 +4,22 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use net::Stream;
 use net::pool::Pooled;
 use wire::h1::{ResponseHead, ResponseParser};
 
+use super::Proxy;
+use super::connect::io_failure;
 use super::pass::Destination;
 use super::request::RequestFraming;
-use super::{Proxy, connect_options};
 use crate::client::Interrupted;
 use crate::exchange::{Exchange, Visit};
-use crate::log::{Level, system_error};
-use crate::modules::upstream::Upstream;
+use crate::log::Level;
+use crate::modules::proxy_ssl::{Client, Peer};
+use crate::modules::upstream::{Scheme, Upstream};
 use crate::plan::Plan;
 use crate::run::Stop;
 use crate::worker::PoolKey;
@@ -90,6 +93,8 @@ enum Unsent {
 /// What an attempt needs, made once for all attempts.
 pub(super) struct Question<'a> {
     pub upstream: &'a Upstream,
+    /// How TLS is begun, and with whom.
+    pub tls: Option<(&'a Client, Arc<Peer>)>,
     pub head: Vec<u8>,
     /// Where the span of an attempt stands in the head.
     pub span_at: Option<usize>,
@@ -115,12 +120,13 @@ impl Proxy {
         let key = (upstream.keep_alive.connections > 0).then_some(PoolKey {
             peer: upstream.peers[peer].id,
             location: if upstream.keep_alive.local { self.location_key } else { 0 },
+            tls: question.tls.as_ref().map(|(_, peer)| peer.identity()),
         });
         let pooled = key.and_then(|key| visit.service.pools[upstream.index].borrow_mut().take(&key));
         let reused = pooled.is_some();
         let mut connection = match pooled {
             Some(connection) => connection,
-            None => Box::pin(self.connect(ex, &upstream.peers[peer].address)).await?,
+            None => Box::pin(self.connect(ex, question, &upstream.peers[peer].address)).await?,
         };
         if let Some(attempt) = ex.upstream.current() {
             attempt.connect_time = Some(net::clock::now() - attempt.started);
@@ -140,26 +146,6 @@ impl Proxy {
         connection.requests += 1;
         let key = key.filter(|_| head.keep_alive && sent == Sent::Whole);
         Ok((connection, key, bytes))
-    }
-
-    async fn connect(&self, ex: &mut Exchange<'_>, address: &net::Address) -> Result<Pooled, Failed> {
-        let values = &self.values;
-        let buffers = (values.socket_rcvbuf, values.socket_sndbuf);
-        let options = connect_options(ex, &values.bind, values.socket_keepalive, buffers);
-        let watch = self.watches(ex);
-        let connecting = Stream::connect(address, &options);
-        match ex.visit.client.waiting(self.values.connect_timeout, watch, connecting).await {
-            Ok(Ok(stream)) => Ok(Pooled::new(stream)),
-            Ok(Err(error)) => {
-                self.name_upstream(ex);
-                ex.log(
-                    Level::Error,
-                    format_args!("connect() failed {} while connecting to upstream", system_error(&error)),
-                );
-                Err(Failed::Error { reused: false })
-            }
-            Err(interrupted) => Err(self.interrupted(ex, interrupted, "connecting to upstream")),
-        }
     }
 
     /// Sends the head of the request, and with it a body that is short.
@@ -191,7 +177,8 @@ impl Proxy {
             return Ok(());
         }
         self.name_upstream(ex);
-        ex.log(Level::Error, format_args!("writev() failed {} while {SENDING}", system_error(error)));
+        let failure = io_failure(error, "writev()", "SSL_write()");
+        ex.log(Level::Error, format_args!("{failure} while {SENDING}"));
         Err(Failed::Error { reused })
     }
 
@@ -309,7 +296,8 @@ impl Proxy {
             }
             Err(error) => {
                 self.name_upstream(ex);
-                ex.log(Level::Error, format_args!("recv() failed {} while {READING}", system_error(&error)));
+                let failure = io_failure(&error, "recv()", "SSL_read()");
+                ex.log(Level::Error, format_args!("{failure} while {READING}"));
                 Err(Failed::Error { reused })
             }
         }
@@ -375,7 +363,7 @@ impl Proxy {
     }
 
     #[cold]
-    fn interrupted(&self, ex: &mut Exchange<'_>, why: Interrupted, doing: &str) -> Failed {
+    pub(super) fn interrupted(&self, ex: &mut Exchange<'_>, why: Interrupted, doing: &str) -> Failed {
         self.name_upstream(ex);
         match why {
             Interrupted::Elapsed => {
@@ -395,7 +383,7 @@ impl Proxy {
 
     /// Makes the upstream's URL known to the error log: it costs too much to have it ready when nothing is logged.
     #[cold]
-    fn name_upstream(&self, ex: &mut Exchange<'_>) {
+    pub(super) fn name_upstream(&self, ex: &mut Exchange<'_>) {
         let mut target = Vec::new();
         let uri = match &self.destination {
             Destination::Fixed(fixed) => fixed.uri.clone(),
@@ -403,8 +391,10 @@ impl Proxy {
         };
         self.append_target(ex, &uri, false, &mut target);
         let address = ex.upstream.current().map(|a| a.address.clone()).unwrap_or_default();
+        let passed_to = ex.upstream.passed_to.as_ref();
+        let scheme = passed_to.map_or(Scheme::Http, |fixed| fixed.scheme).as_str();
         let colon = if address.starts_with("unix:") { ":" } else { "" };
-        ex.upstream.in_use(Some(format!("http://{address}{colon}{}", String::from_utf8_lossy(&target))));
+        ex.upstream.in_use(Some(format!("{scheme}://{address}{colon}{}", String::from_utf8_lossy(&target))));
     }
 }
 

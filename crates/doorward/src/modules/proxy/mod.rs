@@ -4,6 +4,7 @@ mod attempt;
 mod bind;
 mod body;
 mod cached;
+mod connect;
 mod early_hints;
 mod pass;
 mod request;
@@ -19,7 +20,7 @@ pub use response::hidden;
 pub use tunnel::Tunnel;
 
 use conf::Arg::{Choice, Flag, Many, Number, Optional, Size, Text, Time};
-use conf::{Contexts, Diagnostic, once};
+use conf::{Contexts, Diagnostic, Span, once};
 
 use crate::field_names::FieldNames;
 use crate::module::{Module, Scope, Settings};
@@ -32,7 +33,9 @@ use crate::{directives, settings};
 
 use crate::compile::{Compiler, LocationKind};
 use crate::modules::core::Children;
+use crate::modules::proxy_ssl::{self, Client};
 use crate::modules::resolver::{Resolver, ResolverSettings};
+use crate::modules::upstream::Scheme;
 
 settings! {
     /// How requests are passed on.
@@ -123,6 +126,8 @@ impl Default for NextUpstream {
 #[derive(Clone, Default)]
 struct ProxyLists {
     pass: Option<Destination>,
+    /// Where it is written.
+    pass_span: Span,
     set_header: Vec<(Vec<u8>, Template)>,
     hide_header: Option<Vec<Vec<u8>>>,
     pass_header: Option<Vec<Vec<u8>>>,
@@ -146,6 +151,7 @@ impl Settings for ProxyLists {
     fn inherit_inside(&mut self, location: &Self) {
         if self.pass.is_none() {
             self.pass.clone_from(&location.pass);
+            self.pass_span = location.pass_span;
         }
         self.inherit(location);
     }
@@ -157,6 +163,8 @@ pub struct Proxy {
     pub values: ProxyValues,
     /// Where requests go.
     pub destination: Destination,
+    /// TLS with the servers, where a URL may ask for it.
+    pub tls: Option<Box<Client>>,
     /// The fields of the request.
     pub request: request::Fields,
     /// Where answers are stored.
@@ -182,6 +190,7 @@ impl Proxy {
     pub fn for_answers(values: ProxyValues, hidden: FieldNames) -> Proxy {
         Proxy {
             destination: Destination::Variable(Template::default()),
+            tls: None,
             request: request::Fields::new(&[]),
             values,
             cache: None,
@@ -297,6 +306,7 @@ pub static LISTS: Module = Module {
                 return Err(Diagnostic::at(n.span, NO_URI_PART));
             }
             c.pass = Some(destination);
+            c.pass_span = n.span;
             Ok(())
         };
         /// A field of the request to the server; an empty value leaves it out.
@@ -369,6 +379,11 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     {
         return Err(Diagnostic::at(fixed.span, NO_URI_PART));
     }
+    let tls = match &destination {
+        Destination::Fixed(fixed) if fixed.scheme == Scheme::Http => None,
+        Destination::Fixed(fixed) => Some(proxy_ssl::settle(scope, cx, fixed.span, Some(&fixed.authority))?),
+        Destination::Variable(_) => Some(proxy_ssl::settle(scope, cx, lists.pass_span, None)?),
+    };
     let request = request::Fields::new(&lists.set_header);
     let cache = Cache::settle(cx, scope, &values.ignore_headers)?.map(Box::new);
     let store = store(cx, scope).map(Box::new);
@@ -384,6 +399,7 @@ fn plan(cx: &mut Compiler, scope: &mut Scope, plan: &mut Plan) -> Result<(), Dia
     let proxy = Proxy {
         values,
         destination,
+        tls: tls.map(Box::new),
         request,
         cache,
         store,

@@ -65,10 +65,6 @@ impl Destination {
         }
         let (scheme, rest) =
             Scheme::split(&word.text).ok_or_else(|| Diagnostic::at(word.span, "invalid URL prefix"))?;
-        if scheme == Scheme::Https {
-            return Err(Diagnostic::at(word.span, "TLS to upstreams is not built yet in this version")
-                .instead("use http:// on a trusted network"));
-        }
         let target = Target::parse(rest, true).map_err(|error| {
             Diagnostic::at(word.span, format!("{error} in upstream \"{}\"", String::from_utf8_lossy(rest)))
         })?;
@@ -145,10 +141,6 @@ async fn named(ex: &Exchange<'_>, url: &[u8], resolver: &Resolver) -> Result<Fix
         ex.log(Level::Error, format_args!("invalid URL prefix in \"{shown}\""));
         return Err(Stop::Status(500));
     };
-    if scheme == Scheme::Https {
-        ex.log(Level::Error, format_args!("https protocol requires TLS to upstreams in \"{shown}\""));
-        return Err(Stop::Status(500));
-    }
     let target = match Target::parse(rest, true) {
         Ok(target) => target,
         Err(error) => {

@@ -1,5 +1,7 @@
 //! Asks servers until one answers.
 
+use std::sync::Arc;
+
 use wire::h1::Method;
 
 use super::attempt::{Failed, Question, Refused, append_chunk};
@@ -12,7 +14,8 @@ use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::log::Level;
 use crate::modules::otel;
-use crate::modules::upstream::{Tried, Upstream};
+use crate::modules::proxy_ssl::{Client, Peer};
+use crate::modules::upstream::{Scheme, Tried, Upstream};
 use crate::request_body::Kept;
 use crate::run::Stop;
 
@@ -41,7 +44,13 @@ impl Proxy {
             }
             _ => ex.cache.leave(),
         }
-        let mut question = self.question(ex, &fixed, upstream, streamed);
+        let tls = match &self.tls {
+            Some(client) if fixed.scheme == Scheme::Https => {
+                Some((&**client, client.peer(ex, &fixed.authority)))
+            }
+            _ => None,
+        };
+        let mut question = self.question(ex, &fixed, upstream, tls, streamed);
         if streamed && !visit.client.unread.borrow().is_empty() {
             first_piece(ex, &mut question).await?;
         }
@@ -66,6 +75,7 @@ impl Proxy {
         ex: &Exchange<'_>,
         fixed: &pass::Fixed,
         upstream: &'a Upstream,
+        tls: Option<(&'a Client, Arc<Peer>)>,
         streamed: bool,
     ) -> Question<'a> {
         let visit = ex.visit;
@@ -99,7 +109,7 @@ impl Proxy {
         {
             body = RequestFraming::None;
         }
-        Question { upstream, head, span_at, body, streamed, is_head: self.is_head(ex) }
+        Question { upstream, tls, head, span_at, body, streamed, is_head: self.is_head(ex) }
     }
 
     async fn ask(
