@@ -193,7 +193,7 @@ async fn read_head(
     bytes: &mut Vec<u8>,
     started: u64,
 ) -> Result<Option<Refused>, After> {
-    client.pipelined.set(!bytes.is_empty());
+    client.pipelined.set(!bytes.is_empty() && client.requests.get() > 0);
     let log = HeadLog { client, server };
     loop {
         if !bytes.is_empty() {

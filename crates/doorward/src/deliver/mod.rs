@@ -240,6 +240,8 @@ fn not_sent(ex: &Exchange<'_>, call: &str, error: &io::Error) -> Truncated {
         ex.visit.timed_out.set(true);
         let text = "client timed out (110: Connection timed out) while sending to client";
         ex.log(Level::Info, format_args!("{text}"));
+    } else if ex.visit.head.version == Version::Http20 && error.kind() == ErrorKind::ConnectionReset {
+        ex.log(Level::Info, format_args!("client canceled stream while sending to client"));
     } else {
         ex.log(Level::Info, format_args!("{call}() failed {} while sending to client", system_error(error)));
     }

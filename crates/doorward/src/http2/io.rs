@@ -60,7 +60,18 @@ impl Output {
 
 impl Io {
     pub(super) fn new(shared: Rc<Shared>, read: Vec<u8>) -> Io {
-        Io { shared, read, taken: 0 }
+        let io = Io { shared, read, taken: 0 };
+        io.look();
+        io
+    }
+
+    /// Looks at what was read, before `h2` does.
+    fn look(&self) {
+        let shared = &self.shared;
+        shared.turn.set(shared.turn.get().saturating_sub(self.read.len()));
+        if let Err(abuse) = shared.guard.borrow_mut().look(&self.read) {
+            shared.abuse.set(Some(abuse));
+        }
     }
 }
 
@@ -77,7 +88,12 @@ impl AsyncRead for Io {
             if io.read.capacity() < READ {
                 io.read = io.shared.worker.buffers.take(READ);
             }
+            if io.shared.turn.get() == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let polled = io.shared.client.poll_read(cx, &mut io.read, READ);
+            io.look();
             if !matches!(polled, Poll::Ready(Ok(1..))) {
                 // Who waits holds no buffer.
                 io.shared.worker.buffers.put(std::mem::take(&mut io.read));

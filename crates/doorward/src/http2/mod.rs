@@ -1,5 +1,6 @@
 //! Connections of HTTP/2 (RFC 9113): one task drives the frames, each stream is a task that runs its request.
 
+mod guard;
 mod io;
 mod piece;
 mod stream;
@@ -25,10 +26,20 @@ use crate::connection::{self, Refused, first_server};
 use crate::log::{Level, system_error};
 use crate::modules::core::{CoreValues, Lingering};
 use crate::worker::{Counted, Service, Worker};
+use guard::{Abuse, Guard};
 use io::{Io, Output};
 
 /// How long a client may take to hear that a connection ends before it is closed, in milliseconds.
 const FAREWELL: u64 = 1000;
+
+/// How many requests may be taken back before some are answered, for each that may run at a time.
+const RESETS_EACH: u64 = 4;
+
+/// The least that is counted as requests at a time for that.
+const LEAST_STREAMS: u64 = 25;
+
+/// How much is read from one connection before others have their turn, in bytes.
+const TURN: usize = 256 << 10;
 
 /// What is read of a head beyond what nginx counts: `h2` counts 32 bytes more for each field.
 const FIELD_OVERHEAD: usize = 32;
@@ -39,6 +50,11 @@ struct Shared {
     service: Rc<Service>,
     worker: Rc<Worker>,
     output: RefCell<Output>,
+    guard: RefCell<Guard>,
+    /// What the client did that it is cut off for.
+    abuse: Cell<Option<Abuse>>,
+    /// How much more is read before others have their turn, in bytes.
+    turn: Cell<usize>,
     /// Streams whose tasks run.
     active: Cell<usize>,
     /// The task that drives the connection.
@@ -108,11 +124,15 @@ pub async fn serve(client: Client, service: Rc<Service>, worker: Rc<Worker>) {
     // Streams show it as theirs.
     client.local();
     let unread = client.unread.take();
+    let most = first_server(&client, &service.config).http2.max_concurrent_streams;
     let shared = Rc::new(Shared {
         client,
         service,
         worker,
         output: RefCell::default(),
+        guard: RefCell::new(Guard::new(RESETS_EACH * most.max(LEAST_STREAMS))),
+        abuse: Cell::new(None),
+        turn: Cell::new(0),
         active: Cell::new(0),
         driver: RefCell::default(),
     });
@@ -152,8 +172,10 @@ async fn drive(shared: &Rc<Shared>, unread: Vec<u8>) {
         shared,
         most,
         idle_since: net::clock::now(),
+        within_since: None,
         leaving: false,
         over: false,
+        cut_off: false,
         due: None,
     };
     let lingers = poll_fn(|cx| driver.poll(cx)).await;
@@ -177,10 +199,14 @@ struct Driver<'s> {
     most: usize,
     /// Since when no stream runs.
     idle_since: u64,
+    /// Since when something that the client has begun is not complete.
+    within_since: Option<u64>,
     /// The client was told that no more requests are taken.
     leaving: bool,
     /// The connection is being closed, whatever runs on it.
     over: bool,
+    /// The client has made too much of it, and gets no more patience.
+    cut_off: bool,
     /// When the deadline is set to.
     due: Option<u64>,
 }
@@ -195,9 +221,19 @@ impl Driver<'_> {
         if shared.service.is_retired() {
             self.leave();
         }
+        shared.turn.set(TURN);
         loop {
+            if let Some(abuse) = shared.abuse.take()
+                && !self.over
+            {
+                shared.log(Level::Warn, format_args!("{abuse}: the connection is closed"));
+                self.close(Reason::ENHANCE_YOUR_CALM);
+            }
             if let Poll::Ready(ended) = self.poll_frames(cx) {
                 return Poll::Ready(self.ended(ended));
+            }
+            if shared.abuse.get().is_some() {
+                continue;
             }
             let written = Output::poll_write_out(shared, cx);
             if let Poll::Ready(Err(error)) = written {
@@ -211,9 +247,16 @@ impl Driver<'_> {
                 shared.log(Level::Info, format_args!("client timed out (110: Connection timed out)"));
                 return Poll::Ready(false);
             }
-            self.over = true;
-            self.connection.abrupt_shutdown(Reason::NO_ERROR);
+            self.close(Reason::NO_ERROR);
         }
+    }
+
+    /// Closes the connection, whatever runs on it.
+    fn close(&mut self, reason: Reason) {
+        (self.over, self.leaving) = (true, true);
+        self.idle_since = net::clock::now();
+        self.cut_off = reason != Reason::NO_ERROR;
+        self.connection.abrupt_shutdown(reason);
     }
 
     /// Reads and writes frames, and begins the requests that have come; ready when the connection has ended.
@@ -249,7 +292,13 @@ impl Driver<'_> {
                     },
             )
         };
-        let due = blocked.into_iter().chain(idle).min();
+        self.within_since = match shared.guard.borrow().is_within() {
+            true => Some(self.within_since.unwrap_or(now)),
+            false => None,
+        };
+        let within = self.within_since.filter(|_| idle.is_some());
+        let within = within.map(|since| since + shared.default_server().core.client_header_timeout);
+        let due = [blocked, idle, within].into_iter().flatten().min();
         let deadline = &shared.client.deadline;
         if due != self.due {
             self.due = due;
@@ -292,9 +341,7 @@ impl Driver<'_> {
             Err(error) => {
                 log_refused(shared, &parsed.0, &bytes, &error);
                 if error.ends_connection() {
-                    self.over = true;
-                    self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                    return;
+                    return self.close(Reason::ENHANCE_YOUR_CALM);
                 }
                 Some(Refused::Answered(error.status()))
             }
@@ -306,16 +353,23 @@ impl Driver<'_> {
     }
 
     fn ended(&self, ended: Result<(), h2::Error>) -> bool {
+        let shared = self.shared;
         match ended {
-            Ok(()) => true,
+            Ok(()) => !self.cut_off,
             Err(error) => match error.get_io() {
                 Some(error) => {
                     self.log_lost(error);
                     false
                 }
                 None => {
-                    self.shared.log(Level::Info, format_args!("{error} while processing HTTP/2 connection"));
-                    !error.is_remote()
+                    let abuse = error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+                    match abuse {
+                        true => shared
+                            .log(Level::Warn, format_args!("{}: the connection is closed", Abuse::Flood)),
+                        false => shared
+                            .log(Level::Info, format_args!("{error} while processing HTTP/2 connection")),
+                    }
+                    !abuse && !error.is_remote()
                 }
             },
         }

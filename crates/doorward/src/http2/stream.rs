@@ -97,6 +97,7 @@ impl Stream {
             while room > 0 && piece.has_remaining() {
                 let frame = piece.split(room.min(most));
                 room -= frame.remaining();
+                self.shared.guard.borrow_mut().sent(frame.remaining() as u64);
                 let last = end && !piece.has_remaining();
                 self.ended = last;
                 sending.send_data(frame, last).map_err(broken)?;
@@ -119,7 +120,9 @@ impl Stream {
 
     /// Nothing more comes: a response that is not whole is not to look so.
     pub fn end(&mut self, timed_out: bool) {
-        if !self.ended {
+        if self.ended {
+            self.shared.guard.borrow_mut().answered();
+        } else {
             let reason = if timed_out { Reason::PROTOCOL_ERROR } else { Reason::INTERNAL_ERROR };
             self.respond.send_reset(reason);
         }
@@ -128,8 +131,6 @@ impl Stream {
 
 /// What happened to a stream, as of a connection of HTTP/1.
 fn broken(error: h2::Error) -> io::Error {
-    if error.is_io() {
-        return error.into_io().unwrap_or_else(|| ErrorKind::ConnectionReset.into());
-    }
-    io::Error::new(ErrorKind::ConnectionReset, error)
+    let io = if error.is_io() { error.into_io() } else { None };
+    io.unwrap_or_else(|| ErrorKind::ConnectionReset.into())
 }

@@ -6,6 +6,7 @@
     reason = "a test may assume; what is not a #[test] function is one part of it"
 )]
 
+mod abuse;
 #[path = "../support/mod.rs"]
 mod support;
 
