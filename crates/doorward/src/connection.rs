@@ -407,10 +407,11 @@ async fn respond(ex: &mut Exchange<'_>, hosts: &Hosts, refused: Option<Refused>)
             ex.log(Level::Info, format_args!("{error} while reading client request headers"));
             refuse(ex, error.status()).await
         }
-        None if hosts.ssl && visit.client.tls.get().is_none() => {
+        None if hosts.ssl
+            && let Some(status) = ssl::refusal(ex) =>
+        {
             target(ex);
-            ex.log(Level::Info, format_args!("client sent plain HTTP request to HTTPS port"));
-            refuse(ex, 497).await
+            refuse(ex, status).await
         }
         None => {
             target(ex);

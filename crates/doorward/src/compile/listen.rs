@@ -354,8 +354,8 @@ fn certified(socket: &Socket, hosts: &Hosts, built: &[Server]) -> Result<(), Dia
         let Some(found) = built.get(server) else { return Ok(()) };
         match &found.tls {
             Some(tls) if tls.config.is_some() && server == hosts.default => return Ok(()),
-            Some(_) => {}
-            None => {
+            Some(tls) if tls.config.is_some() || tls.rejects => {}
+            _ => {
                 let sentence = "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive";
                 let complaint = match found.plan.span {
                     Some(span) => Diagnostic::at(span, sentence),

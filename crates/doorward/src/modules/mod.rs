@@ -64,6 +64,7 @@ pub static MODULES: &[&Module] = &[
     &rewrite::MODULE,
     &proxy_protocol::MODULE,
     &ssl::MODULE,
+    &ssl::VERIFY,
     &ambiguous_path::MODULE,
     &identity::MODULE,
     &realip::MODULE,

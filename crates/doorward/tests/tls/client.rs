@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::authority::Pair;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -26,6 +27,12 @@ impl Client {
     /// One that takes both versions.
     pub fn new() -> Client {
         Client::with(rustls::ALL_VERSIONS, aws_lc_rs::default_provider(), None)
+    }
+
+    /// One with a certificate.
+    pub fn known_as(pair: &Pair) -> Client {
+        let (chain, key) = pair.der();
+        Client::with(rustls::ALL_VERSIONS, aws_lc_rs::default_provider(), Some((chain, key)))
     }
 
     /// One of these versions, with this cryptography.

@@ -7,6 +7,7 @@
 
 mod authority;
 mod client;
+mod clients;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;

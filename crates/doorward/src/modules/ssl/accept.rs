@@ -10,6 +10,7 @@ use rustls::server::{Accepted, Acceptor, ServerConnection};
 
 use super::Tls;
 use super::facts::Offer;
+use super::verify::Verify;
 use crate::client::Client;
 use crate::config::{Config, Hosts};
 use crate::log::{Level, system_error};
@@ -126,6 +127,7 @@ async fn shake_hands(
         group: None,
         resumed: false,
         alpn: None,
+        certificate: None,
         offer: config.tls_wanted.offer.then(|| Box::new(Offer::of(&hello))),
         session: None,
     };
@@ -136,7 +138,7 @@ async fn shake_hands(
         }
     }
     *chosen = tls.server;
-    let Some(settings) = settings(config, hosts, tls.server) else {
+    let Some((settings, verify)) = settings(config, hosts, tls.server) else {
         write(client, &UNRECOGNIZED_NAME).await;
         return Err(Failure::Rejected);
     };
@@ -155,19 +157,27 @@ async fn shake_hands(
     client.connection()?.start_tls(connection.into(), Vec::new());
     poll_fn(|cx| client.connection()?.poll_handshake(cx)).await?;
     if let Some(connection) = client.connection()?.tls() {
-        tls.note(connection);
+        tls.note(connection, verify);
     }
     let _ = client.tls.set(tls.into());
     Ok(())
 }
 
 /// How the server shakes hands; one without settings of its own as the address's default does. None refuses.
-fn settings<'c>(config: &'c Config, hosts: &Hosts, server: usize) -> Option<&'c Arc<ServerConfig>> {
-    match &config.servers[server].tls {
-        Some(tls) if tls.rejects => None,
-        Some(tls) => tls.config.as_ref(),
-        None => config.servers[hosts.default].tls.as_ref()?.config.as_ref(),
+fn settings<'c>(
+    config: &'c Config,
+    hosts: &Hosts,
+    server: usize,
+) -> Option<(&'c Arc<ServerConfig>, Option<&'c Verify>)> {
+    let asked = config.servers[server].tls.as_ref();
+    if asked.is_some_and(|tls| tls.rejects) {
+        return None;
     }
+    let tls = match asked.filter(|tls| tls.config.is_some()) {
+        Some(tls) => tls,
+        None => config.servers[hosts.default].tls.as_ref()?,
+    };
+    Some((tls.config.as_ref()?, tls.verify.as_ref()))
 }
 
 /// Reads the client's first message.

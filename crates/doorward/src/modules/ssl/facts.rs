@@ -5,6 +5,7 @@ use rustls::crypto::SupportedKxGroup;
 use rustls::server::ClientHello;
 use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, SignatureScheme};
 
+use super::verify::{ClientCertificate, Verify};
 use crate::variables::Variables;
 
 /// TLS of a client's connection.
@@ -25,6 +26,8 @@ pub struct Tls {
     pub resumed: bool,
     /// The protocol that is spoken over it, where client and server agreed on one.
     pub alpn: Option<Box<[u8]>>,
+    /// The client's certificate, where it was asked for one and has one.
+    pub certificate: Option<ClientCertificate>,
     /// What the client offered, where a variable shows it.
     pub offer: Option<Box<Offer>>,
     /// The session's number, where a variable shows it.
@@ -74,11 +77,13 @@ impl Wanted {
 
 impl Tls {
     /// What a finished handshake says of itself.
-    pub fn note(&mut self, connection: &rustls::Connection) {
+    pub fn note(&mut self, connection: &rustls::Connection, verify: Option<&Verify>) {
         self.version = connection.protocol_version();
         self.suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
         self.group = connection.negotiated_key_exchange_group().map(SupportedKxGroup::name);
         self.resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        self.certificate =
+            verify.and_then(|verify| verify.judge(connection.peer_certificates().unwrap_or_default()));
         self.alpn = connection.alpn_protocol().map(Into::into);
     }
 

@@ -5,7 +5,9 @@ mod facts;
 mod sessions;
 mod settings;
 mod variables;
+mod verify;
 
 pub use accept::accept;
 pub use facts::{Tls, Wanted};
 pub use settings::{MODULE, ServerTls, settle};
+pub use verify::{MODULE as VERIFY, refusal};

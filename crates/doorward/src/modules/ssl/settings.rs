@@ -13,6 +13,7 @@ use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::sessions::{self, Sessions};
 use super::variables;
+use super::verify::{self, Verify};
 use crate::compile::Compiler;
 use crate::module::{Module, Scope};
 use crate::tls::{files, words};
@@ -143,6 +144,8 @@ pub struct ServerTls {
     pub config: Option<Arc<ServerConfig>>,
     /// Nobody is let in by its name.
     pub rejects: bool,
+    /// What it asks of clients.
+    pub verify: Option<Verify>,
 }
 
 /// Makes it of the settings; none where the server has nothing to do with TLS. `http2` is whether clients may choose
@@ -154,8 +157,10 @@ pub fn settle(
 ) -> Result<Option<Box<ServerTls>>, Diagnostic> {
     let values = scope.get_mut::<SslSettings>().settle();
     let rejects = values.reject_handshake;
+    let verify = verify::settle(scope, cx, !values.certificates.is_empty())?;
     if values.certificates.is_empty() {
-        return Ok(rejects.then(|| Box::new(ServerTls { config: None, rejects })));
+        let something = rejects || verify.is_some();
+        return Ok(something.then(|| Box::new(ServerTls { config: None, rejects, verify })));
     }
     let mut certified = Vec::new();
     for (at, certificate) in values.certificates.iter().enumerate() {
@@ -166,14 +171,15 @@ pub fn settle(
         };
         certified.push(files::certified(cx, certificate, key, &values.passwords)?);
     }
-    let config = handshake(&values, certified, http2, cx)?;
-    Ok(Some(Box::new(ServerTls { config: Some(Arc::new(config)), rejects })))
+    let config = handshake(&values, certified, http2, verify.as_ref(), cx)?;
+    Ok(Some(Box::new(ServerTls { config: Some(Arc::new(config)), rejects, verify })))
 }
 
 fn handshake(
     values: &SslValues,
     certified: Vec<Arc<CertifiedKey>>,
     http2: bool,
+    verify: Option<&Verify>,
     cx: &Compiler,
 ) -> Result<ServerConfig, Diagnostic> {
     let suites = match &values.ciphers {
@@ -186,13 +192,16 @@ fn handshake(
     {
         return Err(words::no_ciphers(node));
     }
-    let context = context(&certified);
+    let context = context(&certified, verify);
     let provider = Arc::new(openssl::provider(&suites, values.ecdh_curve.to_vec()));
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let versions = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&values.protocols)
-        .map_err(|error| Diagnostic::nowhere(format!("TLS cannot be set up: {error}")))?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Certificates(certified)));
+        .map_err(|error| Diagnostic::nowhere(format!("TLS cannot be set up: {error}")))?;
+    let mut config = match verify {
+        None => versions.with_no_client_auth(),
+        Some(verify) => versions.with_client_cert_verifier(verify.asks.clone()),
+    }
+    .with_cert_resolver(Arc::new(Certificates(certified)));
     config.ignore_client_order = values.prefer_server_ciphers;
     let offered = PROTOCOLS.get(usize::from(!http2)..).unwrap_or_default();
     config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
@@ -212,10 +221,15 @@ fn handshake(
 }
 
 /// What must be the same where a session is taken up again.
-fn context(certified: &[Arc<CertifiedKey>]) -> [u8; 32] {
+fn context(certified: &[Arc<CertifiedKey>], verify: Option<&Verify>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for leaf in certified.iter().filter_map(|certified| certified.cert.first()) {
         hasher.update(leaf);
+    }
+    // One that was begun without a certificate is no excuse where one is asked for.
+    hasher.update(&[u8::from(verify.is_some())]);
+    for name in verify.iter().flat_map(|verify| &verify.asks.authorities) {
+        hasher.update(name.as_ref());
     }
     *hasher.finalize().as_bytes()
 }

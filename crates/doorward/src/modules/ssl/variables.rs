@@ -1,13 +1,16 @@
 //! `$ssl_*`.
 
+use net::tls::certificate::{self, Shown, Style};
 use net::tls::words as openssl;
 use rustls::{CipherSuite, NamedGroup};
 
 use super::Tls;
 use super::facts::Offer;
+use super::verify::ClientCertificate;
 use crate::exchange::Exchange;
 use crate::modules::otel;
 use crate::variables::Row;
+use wire::uri::{Escape, escape};
 
 pub(super) const ROWS: &[Row] = &[
     Row::fresh("ssl_protocol", |ex, out| show(ex, out, |tls, out| text(tls.protocol(), out))),
@@ -35,6 +38,9 @@ pub(super) const ROWS: &[Row] = &[
             true
         })
     }),
+    // Encrypted client hellos are not offered.
+    Row::fresh("ssl_ech_status", |_, _| false),
+    Row::fresh("ssl_ech_outer_server_name", |_, _| false),
     Row::fresh("ssl_session_reused", |ex, out| {
         show(ex, out, |tls, out| text(if tls.resumed { "r" } else { "." }, out))
     }),
@@ -49,6 +55,76 @@ pub(super) const ROWS: &[Row] = &[
         })
     }),
 ];
+
+/// What a client's certificate says.
+pub(super) const OF_CLIENTS: &[Row] = &[
+    Row::fresh("ssl_client_verify", |ex, out| {
+        show(ex, out, |tls, out| match &tls.certificate {
+            None => text("NONE", out),
+            Some(ClientCertificate { verdict: Ok(()), .. }) => text("SUCCESS", out),
+            Some(ClientCertificate { verdict: Err(refusal), .. }) => {
+                text("FAILED:", out) && text(refusal.words(), out)
+            }
+        })
+    }),
+    Row::fresh("ssl_client_cert", |ex, out| {
+        pem_of(ex, out, |pem, out| text(&pem.trim_end().replace('\n', "\n\t"), out))
+    }),
+    Row::fresh("ssl_client_raw_cert", |ex, out| pem_of(ex, out, text)),
+    Row::fresh("ssl_client_escaped_cert", |ex, out| {
+        pem_of(ex, out, |pem, out| {
+            escape(Escape::UriComponent, pem.as_bytes(), out);
+            true
+        })
+    }),
+    Row::fresh("ssl_client_fingerprint", |ex, out| {
+        show(ex, out, |tls, out| {
+            let Some(certificate) = &tls.certificate else { return false };
+            otel::append_hex(&certificate::fingerprint(&certificate.leaf), out);
+            true
+        })
+    }),
+    Row::fresh("ssl_client_s_dn", |ex, out| of_client(ex, out, |shown| shown.subject(Style::Rfc2253))),
+    Row::fresh("ssl_client_i_dn", |ex, out| of_client(ex, out, |shown| shown.issuer(Style::Rfc2253))),
+    Row::fresh("ssl_client_s_dn_legacy", |ex, out| of_client(ex, out, |shown| shown.subject(Style::Oneline))),
+    Row::fresh("ssl_client_i_dn_legacy", |ex, out| of_client(ex, out, |shown| shown.issuer(Style::Oneline))),
+    Row::fresh("ssl_client_serial", |ex, out| {
+        of_client(ex, out, |shown| certificate::upper_hex(shown.serial()))
+    }),
+    Row::fresh("ssl_client_v_start", |ex, out| of_client(ex, out, |shown| moment(shown.not_before()))),
+    Row::fresh("ssl_client_v_end", |ex, out| of_client(ex, out, |shown| moment(shown.not_after()))),
+    Row::fresh("ssl_client_v_remain", |ex, out| {
+        of_client(ex, out, |shown| {
+            let now = i64::try_from(net::clock::wall().0).unwrap_or(i64::MAX);
+            (shown.not_after().saturating_sub(now).max(0) / SECONDS_OF_A_DAY).to_string()
+        })
+    }),
+];
+
+const SECONDS_OF_A_DAY: i64 = 86_400;
+
+fn of_client(ex: &Exchange<'_>, out: &mut Vec<u8>, what: impl Fn(&Shown<'_>) -> String) -> bool {
+    show(ex, out, |tls, out| {
+        let shown = tls.certificate.as_ref().and_then(|certificate| Shown::parse(&certificate.leaf));
+        shown.is_some_and(|shown| text(&what(&shown), out))
+    })
+}
+
+fn pem_of(ex: &Exchange<'_>, out: &mut Vec<u8>, what: impl Fn(&str, &mut Vec<u8>) -> bool) -> bool {
+    show(ex, out, |tls, out| {
+        tls.certificate.as_ref().is_some_and(|certificate| what(&certificate::pem(&certificate.leaf), out))
+    })
+}
+
+/// A moment as OpenSSL prints it: `Nov  8 03:18:04 2026 GMT`.
+fn moment(seconds: i64) -> String {
+    let date = wire::date::format(u64::try_from(seconds).unwrap_or(0));
+    let date = String::from_utf8_lossy(&date).into_owned();
+    // `Sun, 08 Nov 2026 03:18:04 GMT`
+    let words: Vec<&str> = date.split(' ').collect();
+    let [_, day, month, year, time, zone] = words[..] else { return date };
+    format!("{month} {:>2} {time} {year} {zone}", day.trim_start_matches('0'))
+}
 
 fn show(ex: &Exchange<'_>, out: &mut Vec<u8>, what: impl Fn(&Tls, &mut Vec<u8>) -> bool) -> bool {
     ex.visit.client.tls.get().is_some_and(|tls| what(tls, out))
