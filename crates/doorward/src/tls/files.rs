@@ -1,6 +1,6 @@
 //! Certificates, keys and passwords that directives name: their files are read with the configuration, by who may read them.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use conf::{Diagnostic, Node, Word};
@@ -10,24 +10,49 @@ use rustls::sign::CertifiedKey;
 use crate::compile::{Compiler, as_path};
 use crate::log::system_error;
 
-/// What is taken from the configuration itself in place of a file.
-pub const DATA: &[u8] = b"data:";
+/// What a directive names.
+pub enum Place<'w> {
+    /// What stands behind `data:` is taken in place of a file.
+    Data(&'w [u8]),
+    /// A file: by its path, or as OpenSSL's stores name it (`store:file:/path`).
+    File(&'w [u8]),
+    /// What only OpenSSL can load.
+    Foreign(&'static str),
+}
 
-/// What only OpenSSL can load.
-pub const FOREIGN: [&str; 2] = ["engine:", "store:"];
+impl Place<'_> {
+    /// Reads the word of a directive.
+    pub fn of(text: &[u8]) -> Place<'_> {
+        if let Some(data) = text.strip_prefix(b"data:") {
+            return Place::Data(data);
+        }
+        if let Some(path) = text.strip_prefix(b"store:file:") {
+            return Place::File(path.strip_prefix(b"//").unwrap_or(path));
+        }
+        let foreign = ["engine:", "store:"].into_iter().find(|scheme| text.starts_with(scheme.as_bytes()));
+        foreign.map_or(Place::File(text), Place::Foreign)
+    }
+
+    /// Its name as messages show it: a key in its place is shown to nobody.
+    pub fn shown(&self, folder: &Path) -> String {
+        match self {
+            Place::Data(_) => "data:".to_owned(),
+            Place::File(path) => folder.join(as_path(path)).display().to_string(),
+            Place::Foreign(scheme) => (*scheme).to_owned(),
+        }
+    }
+}
 
 /// The bytes of a file that a directive names, or those behind `data:`. `what` is what it is to hold, in nginx's words.
 pub fn read(cx: &mut Compiler, word: &Word, what: &str) -> Result<Vec<u8>, Diagnostic> {
-    if let Some(data) = word.text.strip_prefix(DATA) {
-        return Ok(data.to_vec());
-    }
-    for scheme in FOREIGN {
-        if word.text.starts_with(scheme.as_bytes()) {
+    let path = match Place::of(&word.text) {
+        Place::Data(data) => return Ok(data.to_vec()),
+        Place::File(path) => cx.paths.conf_prefix.join(as_path(path)),
+        Place::Foreign(scheme) => {
             let sentence = format!("cannot load {what} \"{}\": {scheme} is OpenSSL's", word.lossy());
             return Err(Diagnostic::at(word.span, sentence).instead("give the key as a file"));
         }
-    }
-    let path = path(cx, word);
+    };
     cx.read(&path).map_err(|error| {
         let (path, error) = (path.display(), system_error(&error));
         let sentence = format!("cannot load {what} \"{path}\": open() failed {error}");
@@ -43,16 +68,8 @@ pub fn wrong(cx: &Compiler, word: &Word, what: &str, error: &FileError) -> Diagn
     Diagnostic::at(word.span, sentence).instead(error.remedy())
 }
 
-fn path(cx: &Compiler, word: &Word) -> PathBuf {
-    cx.paths.conf_prefix.join(as_path(&word.text))
-}
-
-/// The name of a file as messages show it; a key in its place is shown to nobody.
 fn shown(cx: &Compiler, word: &Word) -> String {
-    match word.text.starts_with(DATA) {
-        true => "data:".to_owned(),
-        false => path(cx, word).display().to_string(),
-    }
+    Place::of(&word.text).shown(&cx.paths.conf_prefix)
 }
 
 /// `ssl_password_file`: passwords, one a line.

@@ -10,7 +10,7 @@ use net::tls::files::{self, FileError};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::files::{DATA, FOREIGN};
+use super::files::Place;
 use crate::compile::as_path;
 use crate::log::system_error;
 
@@ -130,7 +130,7 @@ impl Source {
             return Err(Unfit::Other("a certificate is no key".to_owned()));
         };
         files::certified(chain.to_vec(), &private).map_err(|error| {
-            let shown = self.shown(key);
+            let shown = Place::of(key).shown(&self.folder);
             match error {
                 FileError::Mismatch => {
                     Unfit::Mismatch(format!("SSL_use_PrivateKey(\"{shown}\") failed (SSL: {error})"))
@@ -149,7 +149,7 @@ impl Source {
         let used = (now, kept.uses);
         if let Some(entry) = kept.entries.get_mut(&key) {
             entry.used = used;
-            let is_data = name.starts_with(DATA);
+            let is_data = matches!(Place::of(name), Place::Data(_));
             if is_data || (!anew && now.saturating_sub(entry.checked) <= cache.valid) {
                 return Ok(entry.object.clone());
             }
@@ -171,16 +171,15 @@ impl Source {
 
     /// Reads a file; and whether it may be kept, which an encrypted key may not.
     fn read(&self, kind: Kind, name: &[u8]) -> Result<(Object, bool), String> {
+        let place = Place::of(name);
         let cannot = |why: &dyn std::fmt::Display| {
-            format!("cannot load {} \"{}\": {why}", kind.words(), self.shown(name))
+            format!("cannot load {} \"{}\": {why}", kind.words(), place.shown(&self.folder))
         };
-        if let Some(scheme) = FOREIGN.iter().find(|scheme| name.starts_with(scheme.as_bytes())) {
-            return Err(cannot(&format_args!("{scheme} is OpenSSL's")));
-        }
-        let text = match name.strip_prefix(DATA) {
-            Some(data) => data.to_vec(),
-            None => std::fs::read(self.path(name))
+        let text = match place {
+            Place::Data(data) => data.to_vec(),
+            Place::File(path) => std::fs::read(self.folder.join(as_path(path)))
                 .map_err(|error| cannot(&format_args!("open() failed {}", system_error(&error))))?,
+            Place::Foreign(scheme) => return Err(cannot(&format_args!("{scheme} is OpenSSL's"))),
         };
         match kind {
             Kind::Chain => {
@@ -197,20 +196,10 @@ impl Source {
         }
     }
 
-    fn path(&self, name: &[u8]) -> PathBuf {
-        self.folder.join(as_path(name))
-    }
-
     fn stamp(&self, name: &[u8]) -> Option<Stamp> {
-        let metadata = std::fs::metadata(self.path(name)).ok()?;
+        let Place::File(path) = Place::of(name) else { return None };
+        let metadata = std::fs::metadata(self.folder.join(as_path(path))).ok()?;
         Some(Stamp { inode: metadata.ino(), modified: (metadata.mtime(), metadata.mtime_nsec()) })
-    }
-
-    fn shown(&self, name: &[u8]) -> String {
-        match name.starts_with(DATA) {
-            true => "data:".to_owned(),
-            false => self.path(name).display().to_string(),
-        }
     }
 }
 
@@ -232,4 +221,95 @@ impl Kept {
 enum Unfit {
     Mismatch(String),
     Other(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A folder with pairs for these names.
+    fn folder(names: &[&str]) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        names.iter().for_each(|name| renew(&folder, name));
+        folder
+    }
+
+    /// Writes another pair for a name.
+    fn renew(folder: &TempDir, name: &str) {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        for (ending, text) in [("pem", made.cert.pem()), ("key", made.signing_key.serialize_pem())] {
+            let path = folder.path().join(format!("{name}.{ending}"));
+            let new = path.with_extension("new");
+            fs::write(&new, text).unwrap();
+            fs::rename(new, path).unwrap();
+        }
+    }
+
+    fn source(folder: &TempDir, max: usize, valid: u64) -> Source {
+        let cache = Cache { max, valid, inactive: 60, kept: Mutex::default() };
+        Source {
+            folder: folder.path().to_owned(),
+            passwords: Arc::default(),
+            cache: (max > 0).then(|| Arc::new(cache)),
+        }
+    }
+
+    fn load(source: &Source, name: &str) -> Result<Vec<u8>, String> {
+        let loaded = source.load(format!("{name}.pem").as_bytes(), format!("{name}.key").as_bytes())?;
+        Ok(loaded.cert[0].to_vec())
+    }
+
+    #[test]
+    fn what_is_kept_does_not_change_until_it_is_looked_at_again() {
+        let folder = folder(&["a"]);
+        let (none, kept, looked_at) = (source(&folder, 0, 60), source(&folder, 4, 60), source(&folder, 4, 0));
+        let all = [&none, &kept, &looked_at];
+        let first = all.map(|source| load(source, "a").unwrap());
+        renew(&folder, "a");
+        let second = all.map(|source| load(source, "a").unwrap());
+        assert_ne!(first[0], second[0]);
+        assert_eq!(first[1], second[1]);
+        // Some time later.
+        let kept = &looked_at.cache.as_ref().unwrap().kept;
+        kept.lock().unwrap().entries.values_mut().for_each(|entry| entry.checked = 0);
+        assert_eq!(load(&looked_at, "a").unwrap(), second[0]);
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_makes_room() {
+        let folder = folder(&["a", "b", "c"]);
+        let source = source(&folder, 4, 60);
+        for name in ["a", "b", "a", "c"] {
+            load(&source, name).unwrap();
+        }
+        for name in ["a", "b", "c"] {
+            fs::remove_file(folder.path().join(format!("{name}.pem"))).unwrap();
+        }
+        assert!(load(&source, "a").is_ok() && load(&source, "c").is_ok());
+        let gone = load(&source, "b").unwrap_err();
+        assert!(gone.ends_with("b.pem\": open() failed (2: No such file or directory)"), "{gone}");
+    }
+
+    #[test]
+    fn half_a_pair_that_was_kept_is_read_anew_with_the_other() {
+        let folder = folder(&["a"]);
+        let source = source(&folder, 4, 60);
+        load(&source, "a").unwrap();
+        renew(&folder, "a");
+        let forget_key = |kept: &mut Kept| kept.entries.retain(|(kind, _), _| *kind == Kind::Chain);
+        forget_key(&mut source.cache.as_ref().unwrap().kept.lock().unwrap());
+        let whole = load(&source, "a").unwrap();
+        assert_eq!(whole, load(&source, "a").unwrap());
+    }
+
+    #[test]
+    fn what_stands_in_place_of_a_file_is_not_shown() {
+        let folder = folder(&[]);
+        let wrong = source(&folder, 0, 0).load(b"data:secret", b"data:secret").unwrap_err();
+        assert!(wrong.starts_with("cannot load certificate \"data:\""), "{wrong}");
+    }
 }

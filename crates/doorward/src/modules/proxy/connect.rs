@@ -30,7 +30,7 @@ impl Proxy {
         let watch = self.watches(ex);
         let mut tls = match &question.tls {
             None => None,
-            Some((client, peer)) => match client.begin(peer, address) {
+            Some((client, peer)) => match client.begin(peer, &question.upstream.name, address) {
                 Ok(connection) => Some(connection),
                 Err(sentence) => {
                     self.complain(ex, format_args!("{sentence} while {CONNECTING}"));

@@ -106,15 +106,16 @@ impl Client {
         Peer { name: name.to_vec(), files, identity: *digest.finalize().as_bytes() }
     }
 
-    /// What a handshake with a server begins with. What cannot be is said in nginx's words.
-    pub fn begin(&self, peer: &Peer, address: &net::Address) -> Result<Connection, String> {
+    /// What a handshake with a server of a group begins with. What cannot be is said in nginx's words.
+    pub fn begin(&self, peer: &Peer, group: &str, address: &net::Address) -> Result<Connection, String> {
         let mut config = ClientConfig::clone(&self.config);
         if let (Some(files), Certificate::Variable(variable)) = (&peer.files, &self.certificate) {
             connect::show(&mut config, Arc::new(variable.source.load(&files.certificate, &files.key)?));
         }
         if let Some(sessions) = &self.sessions {
             let mut key = blake3::Hasher::new();
-            key.update(&peer.identity).update(address.to_string().as_bytes());
+            key.update(&peer.identity).update(&(group.len() as u64).to_be_bytes());
+            key.update(group.as_bytes()).update(address.to_string().as_bytes());
             sessions.keep(key.finalize().as_bytes(), &mut config);
         }
         let connection = ClientConnection::new(Arc::new(config), self.told_name(peer)?);
