@@ -90,16 +90,35 @@ impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Error::AlertReceived(alert) = self.0 {
             let number = u32::from(u8::from(*alert));
-            let (code, words) = (LIBRARY + ALERTS + number, alert_words(*alert));
-            return write!(
-                f,
-                "error:{code:08X}:SSL routines::ssl/tls alert {words}:SSL alert number {number}"
-            );
+            let (code, kind, words) = (LIBRARY + ALERTS + number, alert_kind(*alert), alert_words(*alert));
+            return write!(f, "error:{code:08X}:SSL routines::{kind} {words}:SSL alert number {number}");
         }
         match self.known() {
             Some((number, words)) => write!(f, "error:{:08X}:SSL routines::{words}", LIBRARY + number),
             None => write!(f, "{}", self.0),
         }
+    }
+}
+
+/// Since when OpenSSL knows an alert, which it says with it.
+fn alert_kind(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::UnexpectedMessage
+        | AlertDescription::BadRecordMac
+        | AlertDescription::DecompressionFailure
+        | AlertDescription::HandshakeFailure
+        | AlertDescription::NoCertificate
+        | AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::IllegalParameter => "ssl/tls alert",
+        AlertDescription::MissingExtension | AlertDescription::CertificateRequired => "tlsv13 alert",
+        AlertDescription::UnsupportedExtension
+        | AlertDescription::UnrecognisedName
+        | AlertDescription::BadCertificateStatusResponse => "tlsv1",
+        _ => "tlsv1 alert",
     }
 }
 
@@ -161,6 +180,10 @@ mod tests {
         assert_eq!(
             said(Error::AlertReceived(AlertDescription::BadCertificate)),
             "error:0A000412:SSL routines::ssl/tls alert bad certificate:SSL alert number 42"
+        );
+        assert_eq!(
+            said(Error::AlertReceived(AlertDescription::ProtocolVersion)),
+            "error:0A00042E:SSL routines::tlsv1 alert protocol version:SSL alert number 70"
         );
     }
 }

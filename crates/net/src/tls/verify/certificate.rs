@@ -48,6 +48,7 @@ impl<'a> Certificate<'a> {
             KNOWN.contains(&extension.oid) && extension.parsed_extension().error().is_some()
         };
         if !rest.is_empty()
+            || !signature::is_framed(der, parsed.tbs_certificate.as_ref().len(), &parsed.signature_value)
             || parsed.extensions_map().is_err()
             || parsed.iter_extensions().any(unread)
             || parsed.signature_algorithm != parsed.tbs_certificate.signature

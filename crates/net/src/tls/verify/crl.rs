@@ -28,7 +28,11 @@ impl Crl {
     pub fn parse(der: &[u8]) -> Result<Crl, Malformed> {
         let (rest, list) = CertificateRevocationList::from_der(der).map_err(|_| Malformed)?;
         let tbs = &list.tbs_cert_list;
-        if !rest.is_empty() || tbs.extensions_map().is_err() || list.signature_algorithm != tbs.signature {
+        if !rest.is_empty()
+            || !signature::is_framed(der, tbs.as_ref().len(), &list.signature_value)
+            || tbs.extensions_map().is_err()
+            || list.signature_algorithm != tbs.signature
+        {
             return Err(Malformed);
         }
         let authority_key = tbs.find_extension(&OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER);

@@ -6,7 +6,7 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use std::sync::OnceLock;
-use x509_parser::asn1_rs::Sequence;
+use x509_parser::asn1_rs::{BitString, Sequence};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -32,6 +32,19 @@ pub(super) fn is_signed(
         .iter()
         .filter(|known| *known.signature_alg_id() == *algorithm && *known.public_key_alg_id() == *key)
         .any(|known| known.verify_signature(&bits.data, message, signature).is_ok())
+}
+
+/// Whether a signed structure is framed as DER frames it: what is outside of the first `length` bytes in it is not signed, and the
+/// parser takes other tags for it, too.
+pub(super) fn is_framed(signed: &[u8], length: usize, signature: &BitString<'_>) -> bool {
+    const SEQUENCE: u8 = 0x30;
+    const BIT_STRING: u8 = 0x03;
+    let behind = content(signed).and_then(|whole| whole.get(length..)).unwrap_or_default();
+    let last = Sequence::from_der(behind).map_or(&[][..], |(rest, _)| rest);
+    signed.first() == Some(&SEQUENCE)
+        && behind.first() == Some(&SEQUENCE)
+        && last.first() == Some(&BIT_STRING)
+        && signature.unused_bits == 0
 }
 
 /// The algorithm of a certificate's key, encoded without its own tag.
