@@ -6,11 +6,12 @@ use std::rc::Rc;
 use net::pool::Pooled;
 use wire::h1::Decoder;
 
+use super::connect::io_failure;
 use super::pass::Group;
 use crate::body::Truncated;
 use crate::client::Interrupted;
 use crate::exchange::Exchange;
-use crate::log::{Level, system_error};
+use crate::log::Level;
 use crate::modules::upstream::{Choice, Failure, Session};
 use crate::read_ahead::Limits;
 use crate::worker::{PoolKey, Service};
@@ -335,8 +336,8 @@ impl UpstreamBody {
         match read {
             Ok(read) => return Ok(read),
             Err(Unread::Failed(error)) => {
-                let error = system_error(&error);
-                ex.log(Level::Error, format_args!("readv() failed {error} while reading upstream"));
+                let failure = io_failure(&error, "readv()", "SSL_read()");
+                ex.log(Level::Error, format_args!("{failure} while reading upstream"));
                 self.fail(ex);
             }
             Err(Unread::Interrupted(Interrupted::Elapsed)) => {

@@ -8,6 +8,7 @@ use net::Stream;
 use net::pool::Pooled;
 
 use super::body::Lease;
+use super::connect::io_failure;
 use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::log::Level;
@@ -111,10 +112,12 @@ impl Tunnel {
                 ex.log(Level::Info, format_args!("client timed out (110: Connection timed out) {doing}"));
             }
             Err(Broken::Server(error)) => {
-                ex.log(Level::Error, format_args!("recv() failed ({error}) {doing}, upstream"));
+                let failure = io_failure(&error, "recv()", "SSL_read()");
+                ex.log(Level::Error, format_args!("{failure} {doing}, upstream"));
             }
             Err(Broken::Client(error)) => {
-                ex.log(Level::Info, format_args!("recv() failed ({error}) {doing}, client"));
+                let failure = io_failure(&error, "recv()", "SSL_read()");
+                ex.log(Level::Info, format_args!("{failure} {doing}, client"));
             }
         }
     }
