@@ -225,6 +225,13 @@ impl Compiler {
         self.warnings.push(warning);
     }
 
+    /// The same about something that several blocks have from the one around them.
+    pub fn warn_once(&mut self, warning: Diagnostic) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
     fn finish(mut self, main: &mut Scope) -> Result<(Config, Vec<Diagnostic>), Diagnostic> {
         let process = core::Main::settle(main, &self.paths)?;
         let error_log = core::error_log(main, &mut self.logs)?;

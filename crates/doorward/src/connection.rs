@@ -58,7 +58,7 @@ pub async fn serve(client: &Client, service: &Rc<Service>, worker: &Rc<Worker>) 
     let hosts = hosts_of(client, config);
     if hosts.ssl {
         let begun = !client.unread.borrow().is_empty() || readable(client, service, wait, certain).await;
-        if !begun || !boxed_future(|| ssl::accept(client, worker, config, hosts, wait)).await {
+        if !begun || !boxed_future(|| ssl::accept(client, worker, service, hosts, wait)).await {
             return End::Closed;
         }
         if http2::is_chosen(client) {

@@ -1,31 +1,24 @@
 //! Directives of TLS, HTTP/2 and HTTP/3.
 
-use conf::Arg::{Choice, Flag, Number, Optional, Size, Text};
+use conf::Arg::{Choice, Flag, Number, Size, Text};
 
 use super::contexts::{HS, HTTP};
-use super::verdict::{NO_FINITE_FIELD, NO_OPENSSL, NOT_BUILT, OWN_MEMORY, OWN_TLS_CACHE};
+use super::verdict::{
+    NO_EARLY_DATA, NO_ECH, NO_FINITE_FIELD, NO_OCSP, NO_OPENSSL, NO_RESPONDER, NOT_BUILT, OWN_MEMORY,
+};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
     // ngx_http_ssl_module
-    row(
-        "ssl_certificate_cache",
-        HS,
-        &[Text("off | max=N"), Optional(&Text("inactive=time")), Optional(&Text("valid=time"))],
-        OWN_TLS_CACHE,
-    ),
-    row("ssl_certificate_compression", HS, &[Flag], NOT_BUILT),
     row("ssl_conf_command", HS, &[Text("name"), Text("value")], NO_OPENSSL),
     row("ssl_dhparam", HS, &[Text("file")], NO_FINITE_FIELD),
-    row("ssl_early_data", HS, &[Flag], NOT_BUILT),
-    row("ssl_ech_file", HS, &[Text("file")], NOT_BUILT),
-    row("ssl_ocsp", HS, &[Choice(&["on", "off", "leaf"])], NOT_BUILT),
-    row("ssl_ocsp_cache", HS, &[Text("cache")], NOT_BUILT),
-    row("ssl_ocsp_responder", HS, &[Text("url")], NOT_BUILT),
-    row("ssl_stapling", HS, &[Flag], NOT_BUILT),
-    row("ssl_stapling_file", HS, &[Text("file")], NOT_BUILT),
-    row("ssl_stapling_responder", HS, &[Text("url")], NOT_BUILT),
-    row("ssl_stapling_verify", HS, &[Flag], NOT_BUILT),
+    row("ssl_early_data", HS, &[Flag], NO_EARLY_DATA),
+    row("ssl_ech_file", HS, &[Text("file")], NO_ECH),
+    row("ssl_ocsp", HS, &[Choice(&["on", "off", "leaf"])], NO_OCSP),
+    row("ssl_ocsp_cache", HS, &[Text("cache")], NO_OCSP),
+    row("ssl_ocsp_responder", HS, &[Text("url")], NO_OCSP),
+    row("ssl_stapling_responder", HS, &[Text("url")], NO_RESPONDER),
+    row("ssl_stapling_verify", HS, &[Flag], NO_RESPONDER),
     // ngx_http_v2_module
     row("http2_pool_size", HS, &[Size], OWN_MEMORY),
     row("http2_recv_buffer_size", HTTP, &[Size], OWN_MEMORY),

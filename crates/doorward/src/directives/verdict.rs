@@ -39,6 +39,12 @@ pub(super) const READ_FIRST: Verdict =
 pub(super) const NO_FINITE_FIELD: Verdict =
     NoEffect("the cipher suites with finite-field Diffie-Hellman are not offered, so no parameters are used");
 
+pub(super) const NO_RESPONDER: Verdict =
+    NoEffect("authorities are not asked about revocation; their answers come from ssl_stapling_file");
+pub(super) const NO_EARLY_DATA: Verdict = NoEffect(
+    "what a client sends before the handshake has ended can be sent again by others; clients repeat it behind the handshake",
+);
+
 pub(super) const NO_POST_ACTION: Verdict = refused(
     "a request ends with its response here",
     "send a copy of the request with mirror, or read what was answered from the access log",
@@ -55,6 +61,12 @@ pub(super) const NO_OPENSSL: Verdict = refused(
     "TLS is not done by OpenSSL here, so its commands mean nothing",
     "use the directive for the setting, such as ssl_protocols or ssl_ciphers",
 );
+pub(super) const NO_OCSP: Verdict = refused(
+    "authorities are not asked about revocation here",
+    "name lists of what they have revoked: ssl_crl",
+);
+pub(super) const NO_ECH: Verdict =
+    refused("the library that does TLS has no encrypted client hello for servers", "remove it");
 pub(super) const NO_PERL: Verdict =
     refused("Doorward runs no Perl", "use map, or a service behind proxy_pass");
 pub(super) const NO_XSLT: Verdict =

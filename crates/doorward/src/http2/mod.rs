@@ -87,7 +87,7 @@ impl Shared {
 
 /// Whether client and server came to HTTP/2 while they shook hands (ALPN).
 pub fn is_chosen(client: &Client) -> bool {
-    client.tls.get().and_then(|tls| tls.alpn.as_deref()) == Some(b"h2")
+    client.tls.get().and_then(|tls| tls.alpn()) == Some(b"h2")
 }
 
 /// Whether a listener's clients may begin with HTTP/2.

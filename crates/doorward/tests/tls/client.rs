@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::authority::Pair;
@@ -21,6 +21,7 @@ pub type Connection = StreamOwned<ClientConnection, TcpStream>;
 #[derive(Clone)]
 pub struct Client {
     config: Arc<ClientConfig>,
+    verifier: Arc<Trusting>,
 }
 
 impl Client {
@@ -41,16 +42,22 @@ impl Client {
         provider: CryptoProvider,
         known_as: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     ) -> Client {
+        let verifier = Arc::new(Trusting::default());
         let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Trusting));
+            .with_custom_certificate_verifier(verifier.clone());
         let config = match known_as {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
         };
-        Client { config: Arc::new(config) }
+        Client { config: Arc::new(config), verifier }
+    }
+
+    /// What the last certificate came with about its revocation.
+    pub fn stapled(&self) -> Vec<u8> {
+        self.verifier.stapled.lock().unwrap().clone()
     }
 
     /// Connects and shakes hands.
@@ -91,8 +98,10 @@ pub fn body(answer: &Result<String, String>) -> &str {
     answer.as_ref().map_or("", |answer| answer.split_once("\r\n\r\n").map_or("", |(_, body)| body))
 }
 
-#[derive(Debug)]
-struct Trusting;
+#[derive(Debug, Default)]
+struct Trusting {
+    stapled: Mutex<Vec<u8>>,
+}
 
 impl ServerCertVerifier for Trusting {
     fn verify_server_cert(
@@ -100,9 +109,10 @@ impl ServerCertVerifier for Trusting {
         _: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
-        _: &[u8],
+        stapled: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.stapled.lock().unwrap() = stapled.to_vec();
         Ok(ServerCertVerified::assertion())
     }
 

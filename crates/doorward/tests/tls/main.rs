@@ -155,6 +155,56 @@ fn the_proxy_before_it_speaks_first() {
     assert_eq!(body(&ask(&mut connection, "one.test", "/")), "192.0.2.7 https");
 }
 
+#[test]
+fn variables_name_a_certificate() {
+    let (one, two) = (self_signed("one.test"), self_signed("two.test"));
+    let http = r#"http {
+        ssl_certificate $ssl_server_name.crt; ssl_certificate_key $ssl_server_name.key;
+        server { listen 127.0.0.1:{port} ssl; return 200 "in"; }
+        server { listen 127.0.0.1:{port2} ssl; ssl_certificate_cache max=10 valid=1h; return 200 "in"; }
+    }"#;
+    let files = [
+        ("one.test.crt", &*one.certificate),
+        ("one.test.key", &one.key),
+        ("two.test.crt", &two.certificate),
+        ("two.test.key", &two.key),
+    ];
+    let gateway = Gateway::start_as(BEGINNING, http, &files);
+    for port in [gateway.port, gateway.port2] {
+        assert_eq!(shown(&Client::new(), port, "one.test"), "one.test");
+        assert_eq!(shown(&Client::new(), port, "two.test"), "two.test");
+    }
+    let refused = Client::new().get(gateway.port, "three.test", "/").unwrap_err();
+    assert!(refused.contains("InternalError"), "{refused}");
+    let sentence = "three.test.crt\": open() failed (2: No such file or directory) while SSL handshaking";
+    wait_for("the log says why", || gateway.log().contains(sentence));
+    // What is kept is not looked for.
+    for suffix in ["crt", "key"] {
+        let file = |name: &str| gateway.path(&format!("{name}.{suffix}"));
+        std::fs::rename(file("two.test"), file("one.test")).unwrap();
+    }
+    assert_eq!(shown(&Client::new(), gateway.port, "one.test"), "two.test");
+    assert_eq!(shown(&Client::new(), gateway.port2, "one.test"), "one.test");
+}
+
+#[test]
+fn an_answer_about_revocation_goes_with_the_certificate() {
+    let pair = self_signed("one.test");
+    let http = r#"http {
+        ssl_certificate one.crt; ssl_certificate_key one.key;
+        server { listen 127.0.0.1:{port} ssl; ssl_stapling on; ssl_stapling_file answer; return 200 in; }
+        server { listen 127.0.0.1:{port2} ssl; ssl_stapling_file answer; return 200 in; }
+    }"#;
+    let answer = "0\u{3}\n\u{1}\0";
+    let files = [("one.crt", &*pair.certificate), ("one.key", &pair.key), ("answer", answer)];
+    let gateway = Gateway::start_as(BEGINNING, http, &files);
+    for (port, expected) in [(gateway.port, answer.as_bytes()), (gateway.port2, b"")] {
+        let client = Client::new();
+        client.get(port, "one.test", "/").unwrap();
+        assert_eq!(client.stapled(), expected);
+    }
+}
+
 /// What `-t` says of such a server.
 fn objection(directives: &str, files: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();
@@ -208,6 +258,15 @@ fn files_and_words_that_are_wrong_are_refused_with_their_place() {
         ),
         (format!("{good} ssl_ecdh_curve secp521r1;"), "SSL_CTX_set1_curves_list(\"secp521r1\") failed"),
         (format!("{good} ssl_protocols TLSv1.1;"), "\"ssl_protocols\" leaves no version of TLS"),
+        (
+            format!("{good} ssl_stapling on; ssl_stapling_file short;"),
+            "cannot load OCSP response \"/short\": it holds no OCSP response",
+        ),
+        (
+            format!("{good} ssl_stapling on; ssl_certificate_compression on;"),
+            "\"ssl_stapling\" is incompatible with",
+        ),
+        (format!("{good} ssl_ocsp on;"), "authorities are not asked about revocation here"),
         (format!("{good} ssl_session_ticket_key short;"), "\"short\" must be 48 or 80 bytes"),
     ];
     for (directives, sentence) in expected {
@@ -215,10 +274,13 @@ fn files_and_words_that_are_wrong_are_refused_with_their_place() {
         assert!(said.contains(sentence), "{directives}: {said}");
         assert!(said.contains("nginx.conf:1"), "{directives}: {said}");
     }
-    let said =
-        objection(&format!("{good} ssl_protocols TLSv1 TLSv1.2; ssl_ciphers AES128-SHA:HIGH;"), &files);
+    let said = objection(
+        &format!("{good} ssl_protocols TLSv1 TLSv1.2; ssl_ciphers AES128-SHA:HIGH; ssl_stapling on;"),
+        &files,
+    );
     assert!(said.contains("\"ssl_protocols\": not offered here: TLSv1"), "{said}");
     assert!(said.contains("\"ssl_ciphers\": not offered here: AES128-SHA"), "{said}");
+    assert!(said.contains("\"ssl_stapling\" ignored, no \"ssl_stapling_file\""), "{said}");
     assert!(said.contains("syntax is ok"), "{said}");
 }
 

@@ -13,6 +13,7 @@ use rustls::pki_types::{
     PrivateSec1KeyDer,
 };
 use rustls::sign::CertifiedKey;
+use x509_parser::asn1_rs::Sequence;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Why a file is not what it is named as. `Display` is what follows behind a colon.
@@ -41,7 +42,7 @@ impl fmt::Display for FileError {
         match self {
             FileError::NotPem => f.write_str("it is no PEM"),
             FileError::Missing(what) => write!(f, "there is no {what} in it"),
-            FileError::Malformed(what) => write!(f, "it has a {what} that cannot be read"),
+            FileError::Malformed(what) => write!(f, "it holds no {what} that can be read"),
             FileError::NeedsPassword => f.write_str("the key is encrypted, and no password is known"),
             FileError::WrongPassword => f.write_str("bad decrypt: none of the passwords opens the key"),
             FileError::UnknownCipher(cipher) => write!(f, "the key is encrypted with {cipher}"),
@@ -95,6 +96,15 @@ pub fn revocation_lists(text: &[u8]) -> Result<Vec<CertificateRevocationListDer<
         .map(|block| CertificateRevocationListDer::from(block.into_contents()))
         .collect();
     if lists.is_empty() { Err(FileError::Missing("list of revoked certificates")) } else { Ok(lists) }
+}
+
+/// Whether the bytes are an answer about revocation (RFC 6960, 4.2.1) and nothing else.
+pub fn ocsp_response(bytes: &[u8]) -> Result<(), FileError> {
+    const WHAT: &str = "OCSP response";
+    let (rest, sequence) = Sequence::from_der(bytes).map_err(|_| FileError::Malformed(WHAT))?;
+    // A status of "successful" comes first, as an enumeration.
+    let is_answer = rest.is_empty() && sequence.content.starts_with(&[10, 1, 0]);
+    if is_answer { Ok(()) } else { Err(FileError::Malformed(WHAT)) }
 }
 
 /// The private key of a file; the passwords are tried one after the other.

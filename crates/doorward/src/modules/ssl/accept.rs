@@ -1,26 +1,30 @@
 //! The handshake of a client: its first message says which server it wants, and so with which settings it goes on.
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use net::tls::reason::Reason;
 use rustls::ServerConfig;
 use rustls::server::{Accepted, Acceptor, ServerConnection};
 
-use super::Tls;
-use super::facts::Offer;
-use super::verify::Verify;
+use super::facts::{Offer, Outcome};
+use super::{ServerTls, Tls};
 use crate::client::Client;
 use crate::config::{Config, Hosts};
 use crate::log::{Level, system_error};
-use crate::worker::Worker;
+use crate::worker::{Service, Worker};
 
 /// How much of a client's first message is read at a time.
 const PIECE: usize = 4096;
 
 /// `unrecognized_name` as a record of its own (RFC 6066, 3), for a client that no handshake is begun with.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// `internal_error` the same way.
+const INTERNAL_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
 /// What a client's first record begins with (RFC 8446, 5.1), or, with the highest bit, what SSLv2 did.
 const HANDSHAKE: u8 = 22;
@@ -38,6 +42,8 @@ enum Failure {
     Refused(rustls::Error),
     /// The server that it asked for wants nobody.
     Rejected,
+    /// The certificate that variables name is not to be had.
+    NoCertificate(String),
 }
 
 impl From<io::Error> for Failure {
@@ -54,15 +60,15 @@ impl From<io::Error> for Failure {
 
 /// Shakes hands within `ms` milliseconds; false where the connection is to be closed. A client that speaks plain HTTP is
 /// let in, to be told so: it has no [`Client::tls`].
-pub async fn accept(client: &Client, worker: &Worker, config: &Config, hosts: &Hosts, ms: u64) -> bool {
+pub async fn accept(client: &Client, worker: &Worker, service: &Rc<Service>, hosts: &Hosts, ms: u64) -> bool {
     let mut server = hosts.default;
-    let shaken = client.deadline.within(ms, shake_hands(client, worker, config, hosts, &mut server)).await;
+    let shaken = client.deadline.within(ms, shake_hands(client, worker, service, hosts, &mut server)).await;
     let failure = match shaken {
         Ok(Ok(())) => return true,
         Ok(Err(failure)) => failure,
         Err(_) => Failure::Broken(io::ErrorKind::TimedOut.into()),
     };
-    report(client, config, server, &failure);
+    report(client, &service.config, server, &failure);
     false
 }
 
@@ -77,6 +83,7 @@ fn report(client: &Client, config: &Config, server: usize, failure: &Failure) {
     match failure {
         Failure::Silent => say(Level::Info, format_args!("client closed connection")),
         Failure::Closed => say(Level::Info, format_args!("peer closed connection in SSL handshake")),
+        Failure::NoCertificate(why) => say(Level::Error, format_args!("{why}")),
         Failure::Rejected => say(Level::Info, format_args!("handshake rejected")),
         Failure::Broken(error) if error.kind() == io::ErrorKind::TimedOut => {
             say(Level::Info, format_args!("client timed out (110: Connection timed out)"));
@@ -96,10 +103,11 @@ fn report(client: &Client, config: &Config, server: usize, failure: &Failure) {
 async fn shake_hands(
     client: &Client,
     worker: &Worker,
-    config: &Config,
+    service: &Rc<Service>,
     hosts: &Hosts,
     chosen: &mut usize,
 ) -> Result<(), Failure> {
+    let config = &*service.config;
     let mut bytes = client.unread.take();
     if bytes.is_empty() {
         bytes = worker.buffers.take(PIECE);
@@ -122,14 +130,8 @@ async fn shake_hands(
         server: hosts.default,
         negotiated: None,
         server_name: hello.server_name().map(Into::into),
-        version: None,
-        suite: None,
-        group: None,
-        resumed: false,
-        alpn: None,
-        certificate: None,
         offer: config.tls_wanted.offer.then(|| Box::new(Offer::of(&hello))),
-        session: None,
+        outcome: OnceCell::new(),
     };
     if let Some(name) = &tls.server_name {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
@@ -138,11 +140,22 @@ async fn shake_hands(
         }
     }
     *chosen = tls.server;
-    let Some((settings, verify)) = settings(config, hosts, tls.server) else {
+    let Some((server, settings)) = settings(config, hosts, tls.server) else {
         write(client, &UNRECOGNIZED_NAME).await;
         return Err(Failure::Rejected);
     };
-    let mut connection = match accepted.into_connection(settings.clone()) {
+    let _ = client.tls.set(tls.into());
+    let settings = match &server.named {
+        None => settings.clone(),
+        Some(named) => match named.settings(settings, &config.servers[*chosen], client, worker, service) {
+            Ok(settings) => settings,
+            Err(why) => {
+                write(client, &INTERNAL_ERROR).await;
+                return Err(Failure::NoCertificate(why));
+            }
+        },
+    };
+    let mut connection = match accepted.into_connection(settings) {
         Ok(connection) => connection,
         Err((error, mut alert)) => {
             let mut told = Vec::new();
@@ -151,15 +164,12 @@ async fn shake_hands(
             return Err(Failure::Refused(error));
         }
     };
-    if config.tls_wanted.session {
-        tls.session = Some(Box::new(session_number(&mut connection)));
-    }
+    let session = config.tls_wanted.session.then(|| Box::new(session_number(&mut connection)));
     client.connection()?.start_tls(connection.into(), Vec::new());
     poll_fn(|cx| client.connection()?.poll_handshake(cx)).await?;
-    if let Some(connection) = client.connection()?.tls() {
-        tls.note(connection, verify);
+    if let (Some(tls), Some(connection)) = (client.tls.get(), client.connection()?.tls()) {
+        let _ = tls.outcome.set(Outcome::of(connection, server.verify.as_ref(), session));
     }
-    let _ = client.tls.set(tls.into());
     Ok(())
 }
 
@@ -168,7 +178,7 @@ fn settings<'c>(
     config: &'c Config,
     hosts: &Hosts,
     server: usize,
-) -> Option<(&'c Arc<ServerConfig>, Option<&'c Verify>)> {
+) -> Option<(&'c ServerTls, &'c Arc<ServerConfig>)> {
     let asked = config.servers[server].tls.as_ref();
     if asked.is_some_and(|tls| tls.rejects) {
         return None;
@@ -177,7 +187,7 @@ fn settings<'c>(
         Some(tls) => tls,
         None => config.servers[hosts.default].tls.as_ref()?,
     };
-    Some((tls.config.as_ref()?, tls.verify.as_ref()))
+    Some((tls, tls.config.as_ref()?))
 }
 
 /// Reads the client's first message.

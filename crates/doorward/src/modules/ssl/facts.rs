@@ -1,4 +1,6 @@
-//! What a handshake came to: noted when it ends, shown by variables for as long as the connection lasts.
+//! What is known of a client's TLS: what it asks for, and what the handshake came to, for as long as the connection lasts.
+
+use std::cell::OnceCell;
 
 use net::tls::words as openssl;
 use rustls::crypto::SupportedKxGroup;
@@ -16,6 +18,14 @@ pub struct Tls {
     pub negotiated: Option<Box<str>>,
     /// The name as it was sent.
     pub server_name: Option<Box<str>>,
+    /// What the client offered, where a variable shows it.
+    pub offer: Option<Box<Offer>>,
+    /// What the handshake came to, as soon as it has ended.
+    pub outcome: OnceCell<Outcome>,
+}
+
+/// What a handshake came to.
+pub struct Outcome {
     /// The version.
     pub version: Option<ProtocolVersion>,
     /// The cipher suite.
@@ -28,8 +38,6 @@ pub struct Tls {
     pub alpn: Option<Box<[u8]>>,
     /// The client's certificate, where it was asked for one and has one.
     pub certificate: Option<ClientCertificate>,
-    /// What the client offered, where a variable shows it.
-    pub offer: Option<Box<Offer>>,
     /// The session's number, where a variable shows it.
     pub session: Option<Box<[u8; 32]>>,
 }
@@ -76,15 +84,29 @@ impl Wanted {
 }
 
 impl Tls {
+    /// The protocol over it that client and server have agreed on.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.outcome.get()?.alpn.as_deref()
+    }
+}
+
+impl Outcome {
     /// What a finished handshake says of itself.
-    pub fn note(&mut self, connection: &rustls::Connection, verify: Option<&Verify>) {
-        self.version = connection.protocol_version();
-        self.suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
-        self.group = connection.negotiated_key_exchange_group().map(SupportedKxGroup::name);
-        self.resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        self.certificate =
-            verify.and_then(|verify| verify.judge(connection.peer_certificates().unwrap_or_default()));
-        self.alpn = connection.alpn_protocol().map(Into::into);
+    pub fn of(
+        connection: &rustls::Connection,
+        verify: Option<&Verify>,
+        session: Option<Box<[u8; 32]>>,
+    ) -> Outcome {
+        Outcome {
+            version: connection.protocol_version(),
+            suite: connection.negotiated_cipher_suite().map(|suite| suite.suite()),
+            group: connection.negotiated_key_exchange_group().map(SupportedKxGroup::name),
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            alpn: connection.alpn_protocol().map(Into::into),
+            certificate: verify
+                .and_then(|verify| verify.judge(connection.peer_certificates().unwrap_or_default())),
+            session,
+        }
     }
 
     /// `$ssl_protocol`.

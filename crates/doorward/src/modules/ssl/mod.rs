@@ -2,6 +2,7 @@
 
 mod accept;
 mod facts;
+mod named;
 mod sessions;
 mod settings;
 mod variables;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use conf::Arg::{Flag, Many, Optional, Size, Text, Time};
-use conf::{Diagnostic, Node, Word, once};
+use conf::{Diagnostic, Node, Span, Word, once};
 use net::tls::tickets::{TicketKey, TicketKeys, Tickets};
 use net::tls::words as openssl;
 use rustls::crypto::SupportedKxGroup;
@@ -11,12 +11,15 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
+use super::named::Named;
 use super::sessions::{self, Sessions};
 use super::variables;
 use super::verify::{self, Verify};
 use crate::compile::Compiler;
 use crate::module::{Module, Scope};
+use crate::tls::on_demand::{Cache, Source};
 use crate::tls::{files, words};
+use crate::variables::Template;
 use crate::{directives, settings};
 
 /// The protocols over TLS that a client may choose, best first; HTTP/2 only where it is on.
@@ -28,7 +31,8 @@ pub static MODULE: Module = Module {
     directives: directives! { SslSettings;
         /// The certificates of the server in PEM format: its own first, then those between it and one that clients trust.
         /// Several lines name certificates of several kinds (RSA and ECDSA); a client gets the first that it can check.
-        /// `data:` takes what follows in place of a file. The file is read with the configuration.
+        /// `data:` takes what follows in place of a file. The file is read with the configuration; where its name or that of
+        /// a key has variables, in each handshake, and by the worker's user.
         "ssl_certificate" in [HTTP SERVER] (Text("file")) = "" => |c, _, n| {
             c.certificates.get_or_insert_default().push(n.word(0)?.clone());
             Ok(())
@@ -38,6 +42,23 @@ pub static MODULE: Module = Module {
         "ssl_certificate_key" in [HTTP SERVER] (Text("file")) = "" => |c, _, n| {
             c.certificate_keys.get_or_insert_default().push(n.word(0)?.clone());
             Ok(())
+        };
+        /// Packs certificates for clients that can unpack them (RFC 8879, zlib): a chain takes about a third less.
+        "ssl_certificate_compression" in [HTTP SERVER] (Flag) = "off" => |c, _, n| {
+            once(&mut c.certificate_compression, n.flag(0)?, n)
+        };
+        /// Tells clients with the certificate that it was not revoked: what its authority has signed about that (OCSP), from
+        /// `ssl_stapling_file`. Authorities are not asked: without a file nothing is told.
+        "ssl_stapling" in [HTTP SERVER] (Flag) = "off" => |c, _, n| once(&mut c.stapling, (n.flag(0)?, Some(n.span)), n);
+        /// The answer of the authority (DER), as `openssl ocsp -respout` writes it. It is read with the configuration: whoever
+        /// renews it reloads.
+        "ssl_stapling_file" in [HTTP SERVER] (Text("file")) = "" => |c, _, n| {
+            once(&mut c.stapling_file, Some(n.word(0)?.clone()), n)
+        };
+        /// Keeps up to `max` certificates and keys that variables name, for as long as they are used within `inactive`; files are
+        /// looked at again after `valid`. `off` reads them in each handshake.
+        "ssl_certificate_cache" in [HTTP SERVER] (Text("off | max=N"), Optional(&Text("inactive=time")), Optional(&Text("valid=time"))) = "off" => |c, _, n| {
+            once(&mut c.certificate_cache, Cache::compile(n)?, n)
         };
         /// Passwords of keys, one a line; they are tried in turn.
         "ssl_password_file" in [HTTP SERVER] (Text("file")) = "" => |c, cx, n| {
@@ -102,6 +123,14 @@ settings! {
         certificates: Vec<Word> = Vec::new();
         /// Files of their keys.
         certificate_keys: Vec<Word> = Vec::new();
+        /// Certificates are packed.
+        certificate_compression: bool = false;
+        /// Whether clients are told of revocation, and where that stands.
+        stapling: (bool, Option<Span>) = (false, None);
+        /// What they are told.
+        stapling_file: Option<Word> = None;
+        /// What keeps certificates that variables name.
+        certificate_cache: Option<Arc<Cache>> = None;
         /// Passwords of keys.
         passwords: Arc<[Vec<u8>]> = Arc::default();
         /// Versions.
@@ -146,6 +175,8 @@ pub struct ServerTls {
     pub rejects: bool,
     /// What it asks of clients.
     pub verify: Option<Verify>,
+    /// Its certificates, where variables name them.
+    pub named: Option<Box<Named>>,
 }
 
 /// Makes it of the settings; none where the server has nothing to do with TLS. `http2` is whether clients may choose
@@ -160,19 +191,77 @@ pub fn settle(
     let verify = verify::settle(scope, cx, !values.certificates.is_empty())?;
     if values.certificates.is_empty() {
         let something = rejects || verify.is_some();
-        return Ok(something.then(|| Box::new(ServerTls { config: None, rejects, verify })));
+        return Ok(something.then(|| Box::new(ServerTls { config: None, rejects, verify, named: None })));
     }
-    let mut certified = Vec::new();
+    let mut pairs = Vec::new();
     for (at, certificate) in values.certificates.iter().enumerate() {
         let Some(key) = values.certificate_keys.get(at) else {
             let sentence =
                 format!("no \"ssl_certificate_key\" is defined for certificate \"{}\"", certificate.lossy());
             return Err(Diagnostic::at(certificate.span, sentence));
         };
-        certified.push(files::certified(cx, certificate, key, &values.passwords)?);
+        pairs.push((certificate, key));
+    }
+    let named = named(&values, &pairs, cx)?;
+    let mut certified = Vec::new();
+    if named.is_none() {
+        let staple = staple(&values, cx)?;
+        for (certificate, key) in pairs {
+            let mut pair = files::certified(cx, certificate, key, &values.passwords)?;
+            if staple.is_some() {
+                Arc::make_mut(&mut pair).ocsp.clone_from(&staple);
+            }
+            certified.push(pair);
+        }
     }
     let config = handshake(&values, certified, http2, verify.as_ref(), cx)?;
-    Ok(Some(Box::new(ServerTls { config: Some(Arc::new(config)), rejects, verify })))
+    Ok(Some(Box::new(ServerTls { config: Some(Arc::new(config)), rejects, verify, named })))
+}
+
+/// What is told of revocation with the certificates.
+fn staple(values: &SslValues, cx: &mut Compiler) -> Result<Option<Vec<u8>>, Diagnostic> {
+    const WHAT: &str = "OCSP response";
+    let (true, place) = values.stapling else { return Ok(None) };
+    let complain = |sentence: &str| match place {
+        Some(place) => Diagnostic::at(place, sentence),
+        None => Diagnostic::nowhere(sentence),
+    };
+    if values.certificate_compression {
+        let sentence = "\"ssl_stapling\" is incompatible with \"ssl_certificate_compression\"";
+        return Err(complain(sentence).instead("leave out one of them"));
+    }
+    let Some(file) = &values.stapling_file else {
+        let sentence = "\"ssl_stapling\" ignored, no \"ssl_stapling_file\": authorities are not asked here";
+        let remedy = "write the answer of the authority to a file (openssl ocsp -respout), or leave it out";
+        cx.warn_once(complain(sentence).warning().instead(remedy));
+        return Ok(None);
+    };
+    let bytes = files::read(cx, file, WHAT)?;
+    net::tls::files::ocsp_response(&bytes).map_err(|error| files::wrong(cx, file, WHAT, &error))?;
+    Ok(Some(bytes))
+}
+
+/// The certificates of a server where a variable is in the name of one.
+fn named(
+    values: &SslValues,
+    pairs: &[(&Word, &Word)],
+    cx: &mut Compiler,
+) -> Result<Option<Box<Named>>, Diagnostic> {
+    let mut compiled = Vec::new();
+    for (certificate, key) in pairs {
+        let certificate = Template::compile(certificate, &mut cx.variables)?;
+        compiled.push((certificate, Template::compile(key, &mut cx.variables)?));
+    }
+    let is_fixed = |template: &Template| template.as_literal().is_some();
+    if compiled.iter().all(|(certificate, key)| is_fixed(certificate) && is_fixed(key)) {
+        return Ok(None);
+    }
+    let source = Source {
+        folder: cx.paths.conf_prefix.clone(),
+        passwords: values.passwords.clone(),
+        cache: values.certificate_cache.clone(),
+    };
+    Ok(Some(Box::new(Named { pairs: compiled, source })))
 }
 
 fn handshake(
@@ -192,7 +281,7 @@ fn handshake(
     {
         return Err(words::no_ciphers(node));
     }
-    let context = context(&certified, verify);
+    let context = context(values, &certified, verify);
     let provider = Arc::new(openssl::provider(&suites, values.ecdh_curve.to_vec()));
     let versions = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&values.protocols)
@@ -202,6 +291,10 @@ fn handshake(
         Some(verify) => versions.with_client_cert_verifier(verify.asks.clone()),
     }
     .with_cert_resolver(Arc::new(Certificates(certified)));
+    config.cert_compressors = match values.certificate_compression {
+        true => vec![rustls::compress::ZLIB_COMPRESSOR],
+        false => Vec::new(),
+    };
     config.ignore_client_order = values.prefer_server_ciphers;
     let offered = PROTOCOLS.get(usize::from(!http2)..).unwrap_or_default();
     config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
@@ -221,10 +314,16 @@ fn handshake(
 }
 
 /// What must be the same where a session is taken up again.
-fn context(certified: &[Arc<CertifiedKey>], verify: Option<&Verify>) -> [u8; 32] {
+fn context(values: &SslValues, certified: &[Arc<CertifiedKey>], verify: Option<&Verify>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for leaf in certified.iter().filter_map(|certified| certified.cert.first()) {
         hasher.update(leaf);
+    }
+    if certified.is_empty() {
+        // Those that variables name are told apart by their names.
+        for word in &values.certificates {
+            hasher.update(&word.text);
+        }
     }
     // One that was begun without a certificate is no excuse where one is asked for.
     hasher.update(&[u8::from(verify.is_some())]);
@@ -234,16 +333,18 @@ fn context(certified: &[Arc<CertifiedKey>], verify: Option<&Verify>) -> [u8; 32]
     *hasher.finalize().as_bytes()
 }
 
-/// The certificates of a server. A client gets the first kind of signature on its list that there is a key for.
+/// The certificates of a server. A client gets the first kind of signature on its list that there is a key for; of several keys
+/// of a kind the last counts, as with OpenSSL.
 #[derive(Debug)]
-struct Certificates(Vec<Arc<CertifiedKey>>);
+pub struct Certificates(pub Vec<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         if let [only] = &*self.0 {
             return Some(only.clone());
         }
-        let signs = |scheme| self.0.iter().find(|certified| certified.key.choose_scheme(&[scheme]).is_some());
+        let signs =
+            |scheme| self.0.iter().rev().find(|certified| certified.key.choose_scheme(&[scheme]).is_some());
         hello.signature_schemes().iter().find_map(|scheme| signs(*scheme)).cloned()
     }
 }

@@ -4,8 +4,7 @@ use net::tls::certificate::{self, Shown, Style};
 use net::tls::words as openssl;
 use rustls::{CipherSuite, NamedGroup};
 
-use super::Tls;
-use super::facts::Offer;
+use super::facts::{Offer, Outcome};
 use super::verify::ClientCertificate;
 use crate::exchange::Exchange;
 use crate::modules::otel;
@@ -38,14 +37,16 @@ pub(super) const ROWS: &[Row] = &[
             true
         })
     }),
-    // Encrypted client hellos are not offered.
+    // Neither early data nor encrypted client hellos are taken.
+    Row::fresh("ssl_early_data", |_, _| false),
     Row::fresh("ssl_ech_status", |_, _| false),
     Row::fresh("ssl_ech_outer_server_name", |_, _| false),
     Row::fresh("ssl_session_reused", |ex, out| {
         show(ex, out, |tls, out| text(if tls.resumed { "r" } else { "." }, out))
     }),
     Row::fresh("ssl_server_name", |ex, out| {
-        show(ex, out, |tls, out| tls.server_name.as_ref().is_some_and(|name| text(name, out)))
+        let name = ex.visit.client.tls.get().and_then(|tls| tls.server_name.as_ref());
+        name.is_some_and(|name| text(name, out))
     }),
     Row::fresh("ssl_alpn_protocol", |ex, out| {
         show(ex, out, |tls, out| {
@@ -126,12 +127,14 @@ fn moment(seconds: i64) -> String {
     format!("{month} {:>2} {time} {year} {zone}", day.trim_start_matches('0'))
 }
 
-fn show(ex: &Exchange<'_>, out: &mut Vec<u8>, what: impl Fn(&Tls, &mut Vec<u8>) -> bool) -> bool {
-    ex.visit.client.tls.get().is_some_and(|tls| what(tls, out))
+fn show(ex: &Exchange<'_>, out: &mut Vec<u8>, what: impl Fn(&Outcome, &mut Vec<u8>) -> bool) -> bool {
+    let outcome = ex.visit.client.tls.get().and_then(|tls| tls.outcome.get());
+    outcome.is_some_and(|outcome| what(outcome, out))
 }
 
 fn offered(ex: &Exchange<'_>, out: &mut Vec<u8>, what: impl Fn(&Offer, &mut Vec<u8>) -> bool) -> bool {
-    show(ex, out, |tls, out| tls.offer.as_ref().is_some_and(|offer| what(offer, out)))
+    let offer = ex.visit.client.tls.get().and_then(|tls| tls.offer.as_ref());
+    offer.is_some_and(|offer| what(offer, out))
 }
 
 fn text(text: &str, out: &mut Vec<u8>) -> bool {

@@ -189,7 +189,7 @@ pub fn refusal(ex: &Exchange<'_>) -> Option<u16> {
         ex.log(Level::Info, format_args!("{what}"));
         return Some(421);
     }
-    match &tls.certificate {
+    match &tls.outcome.get()?.certificate {
         Some(ClientCertificate { verdict: Err(refusal), .. })
             if verify.mode != Mode::OptionalNoAuthority || !lacks_authority(*refusal) =>
         {
