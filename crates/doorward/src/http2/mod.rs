@@ -164,6 +164,7 @@ async fn drive(shared: &Rc<Shared>, unread: Vec<u8>) {
         .max_concurrent_streams(u32::try_from(most).unwrap_or(u32::MAX))
         .max_header_list_size(list)
         .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAMES)
         .handshake::<Io, Piece>(Io::new(shared.clone(), unread));
     let timeout = server.core.client_header_timeout;
     let Ok(Ok(connection)) = shared.client.deadline.within(timeout, handshake).await else { return };
@@ -191,6 +192,9 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// How much of one response waits for the socket; the rest waits for its turn.
 const SEND_BUFFER: usize = 64 << 10;
+
+/// How much small frames of bodies that nobody has read may take beside their payload, in bytes.
+const SMALL_FRAMES: usize = 1 << 20;
 
 struct Driver<'s> {
     connection: Connection<Io, Piece>,

@@ -24,8 +24,8 @@ pub struct Pseudo<'a> {
 /// written as HTTP/1 would have it: request line, field lines, an empty line; `$request_length` counts these. `ends` is
 /// whether the stream ends with its fields, so that there is no body.
 ///
-/// Several `cookie` fields become one (8.2.3), and `host` is there even if only `:authority` was sent. Names in
-/// [`RequestHead::ignored`] are those of fields that were left out.
+/// Several `cookie` fields become one (8.2.3), and `host` is there even if only `:authority` was sent. What is
+/// in [`RequestHead::ignored`] are the names of fields that were left out; they stand behind the head.
 pub fn request<'a>(
     pseudo: &Pseudo<'a>,
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
@@ -39,7 +39,8 @@ pub fn request<'a>(
     bytes.clear();
     let mut room = Room { left: limits.large_size.saturating_mul(limits.large_buffers), limits };
     line(pseudo, limits, &mut room, head, bytes)?;
-    let mut reader = Fields { limits, head, bytes, seen: NameSet::of(&[]), cookies: Vec::new() };
+    let mut reader =
+        Fields { limits, head, bytes, seen: NameSet::of(&[]), cookies: Vec::new(), left_out: Vec::new() };
     for (name, value) in fields {
         room.take(name, value)?;
         reader.field(name, value)?;
@@ -133,6 +134,8 @@ struct Fields<'h> {
     seen: NameSet,
     /// The values of the `cookie` fields, joined.
     cookies: Vec<u8>,
+    /// The names of fields that are left out.
+    left_out: Vec<Vec<u8>>,
 }
 
 impl Fields<'_> {
@@ -143,9 +146,7 @@ impl Fields<'_> {
             return Err(RequestError::InvalidValue(text(name), text(value)));
         }
         if odd && self.limits.ignore_invalid {
-            let name = append(name, self.bytes);
-            self.bytes.extend_from_slice(b"\r\n");
-            self.head.ignored.push(name);
+            self.left_out.push(name.to_vec());
             return Ok(());
         }
         if name == b"cookie" {
@@ -233,6 +234,9 @@ impl Fields<'_> {
         }
         self.bytes.extend_from_slice(b"\r\n");
         head.head_len = self.bytes.len() as u32;
+        for name in &self.left_out {
+            head.ignored.push(append(name, self.bytes));
+        }
         match head.method {
             Method::Connect => Err(RequestError::Connect),
             Method::Trace => Err(RequestError::Trace),
