@@ -301,6 +301,14 @@ impl Visit<'_> {
         loop {
             let (got, done) = self.decode(plan, unread, out)?;
             if got > 0 || done {
+                let ends = |decoder: &Decoder| matches!(decoder, Decoder::UntilClose);
+                // A stream of HTTP/2 knows its end together with its last bytes.
+                if !done
+                    && ends(&self.body.borrow().decoder)
+                    && self.client.http2().is_some_and(|stream| stream.body_is_read())
+                {
+                    self.body.borrow_mut().decoder = Decoder::None;
+                }
                 return Ok(got);
             }
             match self.client.read(unread, 16 << 10, plan.core.client_body_timeout).await {

@@ -3,7 +3,7 @@
 use conf::Arg::{AnyMany, Flag, Many, Number, Offset, Optional, Size, Text, Time};
 
 use super::contexts::{HSL, HTTP};
-use super::verdict::{NO_FASTCGI, NO_TEMPORARY, ONE_REQUEST, OWN_MEMORY, OWN_WRITES, READ_FIRST};
+use super::verdict::{NO_FASTCGI, NO_TEMPORARY, ONE_REQUEST, OWN_MEMORY, OWN_WRITES};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
@@ -38,7 +38,6 @@ pub(super) static ROWS: &[Row] = &[
     row("fastcgi_max_temp_file_size", HSL, &[Size], NO_TEMPORARY),
     row("fastcgi_next_upstream_timeout", HSL, &[Time], NO_FASTCGI),
     row("fastcgi_no_cache", HSL, &[Many(&Text("string"))], NO_FASTCGI),
-    row("fastcgi_request_buffering", HSL, &[Flag], READ_FIRST),
     row("fastcgi_send_lowat", HSL, &[Size], OWN_WRITES),
     row("fastcgi_socket_keepalive", HSL, &[Flag], NO_FASTCGI),
     row("fastcgi_socket_rcvbuf", HSL, &[Size], NO_FASTCGI),

@@ -34,8 +34,6 @@ pub(super) const OWN_MEMORY: Verdict = NoEffect("Doorward sizes these pieces of 
 pub(super) const OWN_HASHES: Verdict = NoEffect("Doorward's tables grow as they need to");
 pub(super) const NO_TEMPORARY: Verdict = NoEffect("Doorward writes no temporary files here");
 pub(super) const ONE_REQUEST: Verdict = NoEffect("a connection to a FastCGI server serves one request");
-pub(super) const READ_FIRST: Verdict =
-    NoEffect("the body of a request is read before it is passed to a FastCGI server");
 pub(super) const NO_FINITE_FIELD: Verdict =
     NoEffect("the cipher suites with finite-field Diffie-Hellman are not offered, so no parameters are used");
 

@@ -50,6 +50,11 @@ impl Stream {
         }
     }
 
+    /// Whether all of the body was read.
+    pub fn body_is_read(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
     /// Ready when the client has reset the stream or closed the connection.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.sending {

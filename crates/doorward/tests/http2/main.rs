@@ -161,3 +161,47 @@ fn a_reload_finishes_what_runs_and_closes_the_connection() {
     });
     wait_for("the old configuration is gone", || gateway.log().contains("exited with code 0"));
 }
+
+/// Reads until something has come.
+fn read_until(stream: &mut std::net::TcpStream, wanted: &[u8]) {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    while !bytes.windows(wanted.len()).any(|window| window == wanted) {
+        let read = stream.read(&mut piece).unwrap();
+        assert!(read > 0, "it has not come");
+        bytes.extend_from_slice(&piece[..read]);
+    }
+}
+
+#[test]
+fn a_body_goes_to_a_fastcgi_server_as_it_comes() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let service = listener.local_addr().unwrap().port();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        for wanted in ["REQUEST_URI", "first", "second"] {
+            read_until(&mut stream, wanted.as_bytes());
+            tell.send(()).unwrap();
+        }
+        let answer = b"Status: 200\r\n\r\ndone";
+        let record = |kind, length: usize| [1, kind, 0, 1, 0, length as u8, 0, 0];
+        let bytes = [&record(6, answer.len())[..], answer, &record(6, 0), &record(3, 8), &[0; 8]].concat();
+        stream.write_all(&bytes).unwrap();
+    });
+    let gateway = Gateway::start(&format!(
+        "http {{ http2 on; server {{ listen 127.0.0.1:{{port}}; fastcgi_request_buffering off;
+            location / {{ fastcgi_pass 127.0.0.1:{service}; fastcgi_param REQUEST_URI $request_uri; }} }} }}"
+    ));
+    run(async {
+        let mut connection = Connection::open(gateway.port).await;
+        let request = Request::put("http://localhost/").body(()).unwrap();
+        let (response, mut body) = connection.requests.send_request(request, false).unwrap();
+        told.recv().await.unwrap();
+        body.send_data(Bytes::from_static(b"first"), false).unwrap();
+        told.recv().await.unwrap();
+        body.send_data(Bytes::from_static(b"second"), true).unwrap();
+        told.recv().await.unwrap();
+        assert_eq!(whole(response).await.1, b"done");
+    });
+}

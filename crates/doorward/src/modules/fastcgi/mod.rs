@@ -42,6 +42,8 @@ settings! {
         pass_request_headers: bool = true;
         /// Whether the client's body is passed on.
         pass_request_body: bool = true;
+        /// Whether the body is read before it is passed on.
+        request_buffering: bool = true;
         /// Fields of answers that have no effect here.
         ignore_headers: Vec<Vec<u8>> = Vec::new();
         /// What is added to paths that end with a slash.
@@ -151,6 +153,9 @@ pub static MODULE: Module = Module {
             let next = next_upstream(n)?;
             once(&mut c.next_upstream, next, n)
         };
+        /// Whether the client's body is read first. With `off` it is passed on as it comes, and no other server is tried once some
+        /// of it has been.
+        "fastcgi_request_buffering" in [HTTP SERVER LOCATION] (Flag) = "on" => |c, _, n| once(&mut c.request_buffering, n.flag(0)?, n);
         /// How many servers are tried; 0 for all.
         "fastcgi_next_upstream_tries" in [HTTP SERVER LOCATION] (Number) = "0" => |c, _, n| once(&mut c.next_tries, n.number(0)? as u64, n);
     },

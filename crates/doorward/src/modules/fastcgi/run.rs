@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::task::Poll;
 
 use net::{Connect, Stream};
@@ -39,6 +40,8 @@ enum Failed {
     Status(u16),
     /// The client's own body cannot be had.
     Body,
+    /// The client does not send it as it should.
+    Unsent(u16),
     ClientGone,
 }
 
@@ -59,12 +62,20 @@ impl FastCgi {
     pub async fn run(&self, ex: &mut Exchange<'_>) -> Result<Body, Stop> {
         let group = self.resolve(ex).await?.now(ex.visit.config);
         let visit = ex.visit;
-        if ex.is_main() {
+        if ex.is_main() && !self.streams_body(ex) {
             visit.keep_body(ex.plan).await?;
         }
         let result = self.ask(ex, &group).await;
         ex.upstream.in_use(None);
         result
+    }
+
+    /// Whether the client's body is passed on as it comes, rather than read first (`fastcgi_request_buffering`).
+    fn streams_body(&self, ex: &Exchange<'_>) -> bool {
+        ex.is_main()
+            && !self.values.request_buffering
+            && self.values.pass_request_body
+            && !ex.visit.body_has_arrived()
     }
 
     async fn resolve(&self, ex: &Exchange<'_>) -> Result<Group, Stop> {
@@ -122,6 +133,7 @@ impl FastCgi {
                     return Err(Stop::Gone);
                 }
                 Failed::Body => return Err(give_up(ex, 500)),
+                Failed::Unsent(status) => return Err(give_up(ex, status)),
                 Failed::Error | Failed::Invalid => 502,
                 Failed::Timeout => 504,
                 Failed::Status(status) => status,
@@ -144,8 +156,10 @@ impl FastCgi {
             Failed::Timeout => next.timeout,
             Failed::Invalid => next.invalid_header,
             Failed::Status(status) => next.statuses.contains(&status),
-            Failed::Body | Failed::ClientGone => false,
+            Failed::Body | Failed::Unsent(_) | Failed::ClientGone => false,
         };
+        // What of a body was passed on is not there to be sent again.
+        let wanted = wanted && (ex.visit.body.borrow().kept.len() == ex.visit.body.borrow().received);
         let once = matches!(ex.method, Method::Post | Method::Lock | Method::Patch);
         wanted && (next.non_idempotent || !ex.upstream.was_sent() || !once)
     }
@@ -185,21 +199,68 @@ impl FastCgi {
         let mut framed = head.to_vec();
         let with_body = ex.is_main() && self.values.pass_request_body;
         let mut offset = 0;
+        if with_body && !ex.visit.body_is_read() {
+            // The server is asked before the client has sent its body.
+            ex.upstream.sending();
+            if !self.write(ex, stream, &framed, raw).await? {
+                return Ok(());
+            }
+            framed.clear();
+        }
         loop {
             let piece = match with_body {
+                true if !ex.visit.body_is_read() => match self.next_piece(ex, stream, raw).await? {
+                    Some(piece) => piece,
+                    None => return Ok(()),
+                },
                 true => ex.visit.body.borrow().kept.piece(offset, PIECE).map_err(|_| Failed::Body)?,
                 false => Vec::new(),
             };
             offset += piece.len() as u64;
             fastcgi::piece(fastcgi::Stream::Stdin, &piece, &mut framed);
-            if piece.is_empty() {
+            let end = !with_body || (ex.visit.body_is_read() && offset >= ex.visit.body.borrow().received);
+            if end {
                 fastcgi::end(fastcgi::Stream::Stdin, &mut framed);
             }
             ex.upstream.sending();
-            if !self.write(ex, stream, &framed, raw).await? || piece.is_empty() {
+            if !self.write(ex, stream, &framed, raw).await? || end {
                 return Ok(());
             }
             framed.clear();
+        }
+    }
+
+    /// The next piece of a body that is passed on as it comes, empty at its end; none where the server wants no more. What the
+    /// server says meanwhile is put by.
+    async fn next_piece(
+        &self,
+        ex: &Exchange<'_>,
+        stream: &mut Stream,
+        raw: &mut Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, Failed> {
+        let (visit, mut piece) = (ex.visit, Vec::new());
+        let read = {
+            let mut reading = pin!(visit.body_piece(ex.plan, &mut piece));
+            let read = poll_fn(|cx| {
+                if let Poll::Ready(read) = reading.as_mut().poll(cx) {
+                    return Poll::Ready(Some(read));
+                }
+                while raw.len() < READ {
+                    match stream.poll_read(cx, raw, READ) {
+                        Poll::Ready(Ok(1..)) => {}
+                        Poll::Ready(_) => return Poll::Ready(None),
+                        Poll::Pending => break,
+                    }
+                }
+                Poll::Pending
+            });
+            read.await
+        };
+        match read {
+            None => Ok(None),
+            Some(Ok(_)) => Ok(Some(piece)),
+            Some(Err(Stop::Status(status) | Stop::Lost(status))) => Err(Failed::Unsent(status)),
+            Some(Err(_)) => Err(Failed::ClientGone),
         }
     }
 
