@@ -5,6 +5,7 @@
 
 mod asked;
 mod cached;
+mod certificates;
 mod identity;
 mod login;
 mod order;
@@ -35,6 +36,7 @@ const CHECKS: &[fn(&Site<'_>, &Definitions, &mut Found)] = &[
     tokens::check,
     required::check,
     login::check,
+    certificates::check,
 ];
 
 /// All warnings about a configuration, in the order of its lines.
