@@ -77,6 +77,7 @@ fn variables_show_the_certificate() {
         location /time { return 200 "$ssl_client_v_start|$ssl_client_v_end|$ssl_client_v_remain"; }
         location /raw { return 200 "$ssl_client_raw_cert"; }
         location /cert { return 200 "$ssl_client_cert"; }
+        location /signed { return 200 "$ssl_sigalg $ssl_client_sigalg"; }
         location /print { return 200 "$ssl_client_fingerprint"; }"#;
     let gateway = gateway(server, &authority, &[]);
     let client = Client::known_as(&pair);
@@ -85,6 +86,8 @@ fn variables_show_the_certificate() {
         get("/name"),
         "O=Doorward\\, Inc.,CN=known.test|CN=Authority|/CN=known.test/O=Doorward, Inc.|1ABC"
     );
+    let signed = body(&Client::known_as(&pair).get(gateway.port, "one.test", "/signed")).to_owned();
+    assert_eq!(signed, "ecdsa_secp256r1_sha256 ecdsa_secp256r1_sha256");
     // rcgen's certificates are valid from 1975 to 4096.
     assert!(
         get("/time").starts_with("Jan  1 00:00:00 1975 GMT|Jan  1 00:00:00 4096 GMT|7"),

@@ -6,6 +6,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, ProtocolVersion, SignatureScheme};
 
+use super::signatures::note_peer;
 use super::verify::{schemes, verify_handshake};
 
 /// Asks clients for a certificate.
@@ -40,6 +41,7 @@ impl ClientCertVerifier for AnyCertificate {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_handshake(message, certificate, signed, ProtocolVersion::TLSv1_2)?;
+        note_peer(signed.scheme);
         Ok(HandshakeSignatureValid::assertion())
     }
 
@@ -50,6 +52,7 @@ impl ClientCertVerifier for AnyCertificate {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_handshake(message, certificate, signed, ProtocolVersion::TLSv1_3)?;
+        note_peer(signed.scheme);
         Ok(HandshakeSignatureValid::assertion())
     }
 

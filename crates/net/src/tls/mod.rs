@@ -7,6 +7,7 @@ pub mod client_auth;
 pub mod connect;
 pub mod files;
 pub mod reason;
+pub mod signatures;
 mod stream;
 pub mod tickets;
 pub mod verify;

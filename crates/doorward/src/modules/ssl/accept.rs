@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use net::tls::reason::Reason;
+use net::tls::signatures::Signatures;
 use rustls::ServerConfig;
 use rustls::server::{Accepted, Acceptor, ServerConnection};
 
@@ -155,7 +156,9 @@ async fn shake_hands(
             }
         },
     };
-    let mut connection = match accepted.into_connection(settings) {
+    let mut signatures = Signatures::default();
+    let begun = signatures.during(|| accepted.into_connection(settings));
+    let mut connection = match begun {
         Ok(connection) => connection,
         Err((error, mut alert)) => {
             let mut told = Vec::new();
@@ -166,9 +169,16 @@ async fn shake_hands(
     };
     let session = config.tls_wanted.session.then(|| Box::new(session_number(&mut connection)));
     client.connection()?.start_tls(connection.into(), Vec::new());
-    poll_fn(|cx| client.connection()?.poll_handshake(cx)).await?;
+    poll_fn(|cx| {
+        let mut connection = client.connection()?;
+        match config.tls_wanted.signatures {
+            true => signatures.during(|| connection.poll_handshake(cx)),
+            false => connection.poll_handshake(cx),
+        }
+    })
+    .await?;
     if let (Some(tls), Some(connection)) = (client.tls.get(), client.connection()?.tls()) {
-        let _ = tls.outcome.set(Outcome::of(connection, server.verify.as_ref(), session));
+        let _ = tls.outcome.set(Outcome::of(connection, server.verify.as_ref(), signatures, session));
     }
     Ok(())
 }

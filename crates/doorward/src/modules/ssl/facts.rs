@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 
+use net::tls::signatures::Signatures;
 use net::tls::words as openssl;
 use rustls::crypto::SupportedKxGroup;
 use rustls::server::ClientHello;
@@ -38,6 +39,8 @@ pub struct Outcome {
     pub alpn: Option<Box<[u8]>>,
     /// The client's certificate, where it was asked for one and has one.
     pub certificate: Option<ClientCertificate>,
+    /// What was signed with, where a variable shows it.
+    pub signatures: Signatures,
     /// The session's number, where a variable shows it.
     pub session: Option<Box<[u8; 32]>>,
 }
@@ -70,6 +73,8 @@ pub struct Wanted {
     pub offer: bool,
     /// Numbers of sessions.
     pub session: bool,
+    /// What was signed with.
+    pub signatures: bool,
 }
 
 impl Wanted {
@@ -79,6 +84,7 @@ impl Wanted {
         Wanted {
             offer: ["ssl_ciphers", "ssl_curves", "ssl_sigalgs"].into_iter().any(is_used),
             session: is_used("ssl_session_id"),
+            signatures: is_used("ssl_sigalg") || is_used("ssl_client_sigalg"),
         }
     }
 }
@@ -95,6 +101,7 @@ impl Outcome {
     pub fn of(
         connection: &rustls::Connection,
         verify: Option<&Verify>,
+        signatures: Signatures,
         session: Option<Box<[u8; 32]>>,
     ) -> Outcome {
         Outcome {
@@ -105,6 +112,7 @@ impl Outcome {
             alpn: connection.alpn_protocol().map(Into::into),
             certificate: verify
                 .and_then(|verify| verify.judge(connection.peer_certificates().unwrap_or_default())),
+            signatures,
             session,
         }
     }

@@ -40,9 +40,9 @@ impl Named {
         let load = |(certificate, key): &(Template, Template)| {
             self.source.load(&certificate.eval(&ex), &key.eval(&ex)).map(Arc::new)
         };
-        let certified = self.pairs.iter().map(load).collect::<Result<_, _>>()?;
+        let certified = self.pairs.iter().map(load).collect::<Result<Vec<_>, _>>()?;
         let mut settings = settings.clone();
-        settings.cert_resolver = Arc::new(Certificates(certified));
+        settings.cert_resolver = Arc::new(Certificates::new(certified));
         Ok(Arc::new(settings))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use conf::Arg::{Flag, Many, Optional, Size, Text, Time};
 use conf::{Diagnostic, Node, Span, Word, once};
+use net::tls::signatures::NotingKey;
 use net::tls::tickets::{TicketKey, TicketKeys, Tickets};
 use net::tls::words as openssl;
 use rustls::crypto::SupportedKxGroup;
@@ -290,7 +291,7 @@ fn handshake(
         None => versions.with_no_client_auth(),
         Some(verify) => versions.with_client_cert_verifier(verify.asks.clone()),
     }
-    .with_cert_resolver(Arc::new(Certificates(certified)));
+    .with_cert_resolver(Arc::new(Certificates::new(certified)));
     config.cert_compressors = match values.certificate_compression {
         true => vec![rustls::compress::ZLIB_COMPRESSOR],
         false => Vec::new(),
@@ -336,7 +337,19 @@ fn context(values: &SslValues, certified: &[Arc<CertifiedKey>], verify: Option<&
 /// The certificates of a server. A client gets the first kind of signature on its list that there is a key for; of several keys
 /// of a kind the last counts, as with OpenSSL.
 #[derive(Debug)]
-pub struct Certificates(pub Vec<Arc<CertifiedKey>>);
+pub struct Certificates(Vec<Arc<CertifiedKey>>);
+
+impl Certificates {
+    /// These, whose keys note what they sign with.
+    pub fn new(certified: impl IntoIterator<Item = Arc<CertifiedKey>>) -> Certificates {
+        let noting = |certified: Arc<CertifiedKey>| {
+            let mut certified = Arc::unwrap_or_clone(certified);
+            certified.key = Arc::new(NotingKey(certified.key));
+            Arc::new(certified)
+        };
+        Certificates(certified.into_iter().map(noting).collect())
+    }
+}
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {

@@ -2,7 +2,7 @@
 
 use net::tls::certificate::{self, Shown, Style};
 use net::tls::words as openssl;
-use rustls::{CipherSuite, NamedGroup};
+use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 
 use super::facts::{Offer, Outcome};
 use super::verify::ClientCertificate;
@@ -30,6 +30,7 @@ pub(super) const ROWS: &[Row] = &[
             joined(&offer.signatures, out, |scheme, out| append_number(u16::from(*scheme), out))
         })
     }),
+    Row::fresh("ssl_sigalg", |ex, out| show(ex, out, |tls, out| signature(tls.signatures.own, out))),
     Row::fresh("ssl_session_id", |ex, out| {
         show(ex, out, |tls, out| {
             let Some(session) = &tls.session else { return false };
@@ -89,6 +90,7 @@ pub(super) const OF_CLIENTS: &[Row] = &[
     Row::fresh("ssl_client_i_dn", |ex, out| of_client(ex, out, |shown| shown.issuer(Style::Rfc2253))),
     Row::fresh("ssl_client_s_dn_legacy", |ex, out| of_client(ex, out, |shown| shown.subject(Style::Oneline))),
     Row::fresh("ssl_client_i_dn_legacy", |ex, out| of_client(ex, out, |shown| shown.issuer(Style::Oneline))),
+    Row::fresh("ssl_client_sigalg", |ex, out| show(ex, out, |tls, out| signature(tls.signatures.peer, out))),
     Row::fresh("ssl_client_serial", |ex, out| {
         of_client(ex, out, |shown| certificate::upper_hex(shown.serial()))
     }),
@@ -140,6 +142,10 @@ fn offered(ex: &Exchange<'_>, out: &mut Vec<u8>, what: impl Fn(&Offer, &mut Vec<
 fn text(text: &str, out: &mut Vec<u8>) -> bool {
     out.extend_from_slice(text.as_bytes());
     !text.is_empty()
+}
+
+fn signature(scheme: Option<SignatureScheme>, out: &mut Vec<u8>) -> bool {
+    scheme.is_some_and(|scheme| text(openssl::signature_name(scheme), out))
 }
 
 fn joined<T>(list: &[T], out: &mut Vec<u8>, append: impl Fn(&T, &mut Vec<u8>) -> bool) -> bool {
