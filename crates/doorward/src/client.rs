@@ -286,3 +286,13 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_as_small_as_its_stream() {
+        assert_eq!(size_of::<RefCell<Transport>>(), size_of::<RefCell<Stream>>());
+    }
+}

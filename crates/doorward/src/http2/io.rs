@@ -13,7 +13,7 @@ use super::Shared;
 const READ: usize = 32 << 10;
 
 /// How much is gathered before it is written.
-const GATHERED: usize = 16 << 10;
+const GATHERED: usize = 64 << 10;
 
 /// The connection, as `h2` sees it.
 pub(super) struct Io {
@@ -120,10 +120,12 @@ impl AsyncWrite for Io {
     ) -> Poll<io::Result<usize>> {
         let shared = &self.shared;
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        if shared.output.borrow().bytes.len() + length > GATHERED {
+        // What is large is not copied.
+        let large = length > GATHERED / 2;
+        if large || shared.output.borrow().bytes.len() + length > GATHERED {
             ready!(Output::poll_write_out(shared, cx))?;
         }
-        if length > GATHERED {
+        if large {
             let polled = shared.client.poll_write_vectored(cx, slices);
             let mut output = shared.output.borrow_mut();
             match polled.is_pending() {
@@ -134,7 +136,7 @@ impl AsyncWrite for Io {
         }
         let mut output = shared.output.borrow_mut();
         if output.bytes.capacity() == 0 {
-            output.bytes = shared.worker.buffers.take(GATHERED);
+            output.bytes = shared.worker.buffers.take(length);
         }
         for slice in slices {
             output.bytes.extend_from_slice(slice);

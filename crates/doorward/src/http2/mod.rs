@@ -20,6 +20,7 @@ use h2::{Reason, RecvStream};
 use wire::h1::{RequestHead, RequestParser};
 use wire::h2::Pseudo;
 
+use crate::boxed::boxed_future;
 use crate::client::Client;
 use crate::config::Server;
 use crate::connection::{self, Refused, first_server};
@@ -163,11 +164,24 @@ async fn drive(shared: &Rc<Shared>, unread: Vec<u8>) {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(u32::try_from(most).unwrap_or(u32::MAX))
         .max_header_list_size(list)
+        // A frame is kept until it is whole: one holds all fields, and no more.
+        .max_frame_size(list.clamp(LEAST_FRAME, LARGEST_FRAME))
         .max_send_buffer_size(SEND_BUFFER)
         .data_frame_budget(SMALL_FRAMES)
         .handshake::<Io, Piece>(Io::new(shared.clone(), unread));
     let timeout = server.core.client_header_timeout;
-    let Ok(Ok(connection)) = shared.client.deadline.within(timeout, handshake).await else { return };
+    let connection = match shared.client.deadline.within(timeout, handshake).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            if !error.is_io() {
+                shared.log(Level::Info, format_args!("invalid connection preface"));
+            }
+            return;
+        }
+        Err(_) => {
+            return shared.log(Level::Info, format_args!("client timed out (110: Connection timed out)"));
+        }
+    };
     let mut driver = Driver {
         connection,
         shared,
@@ -192,6 +206,10 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// How much of one response waits for the socket; the rest waits for its turn.
 const SEND_BUFFER: usize = 64 << 10;
+
+/// Bounds of the longest frame that an end may take (RFC 9113, 4.2).
+const LEAST_FRAME: u32 = 1 << 14;
+const LARGEST_FRAME: u32 = (1 << 24) - 1;
 
 /// How much small frames of bodies that nobody has read may take beside their payload, in bytes.
 const SMALL_FRAMES: usize = 1 << 20;
@@ -353,7 +371,10 @@ impl Driver<'_> {
         let stream = Stream::new(shared.clone(), body, respond);
         let client = Client::of_stream(client, stream, worker.timers.deadline());
         let running = Running::new(shared.clone());
-        tokio::task::spawn_local(serve_stream(running, client, parsed, bytes, started, refused));
+        // A future that is moved into its task is copied, and this one is large.
+        tokio::task::spawn_local(boxed_future(|| {
+            serve_stream(running, client, parsed, bytes, started, refused)
+        }));
     }
 
     fn ended(&self, ended: Result<(), h2::Error>) -> bool {
