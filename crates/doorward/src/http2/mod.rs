@@ -133,7 +133,7 @@ pub async fn serve(client: Client, service: Rc<Service>, worker: Rc<Worker>) {
         output: RefCell::default(),
         guard: RefCell::new(Guard::new(RESETS_EACH * most.max(LEAST_STREAMS))),
         abuse: Cell::new(None),
-        turn: Cell::new(0),
+        turn: Cell::new(TURN),
         active: Cell::new(0),
         driver: RefCell::default(),
     });
