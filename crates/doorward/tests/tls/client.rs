@@ -55,6 +55,13 @@ impl Client {
         Client { config: Arc::new(config), verifier }
     }
 
+    /// The same, offering these protocols (ALPN), best first.
+    pub fn offering(&self, protocols: &[&str]) -> Client {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Client { config: Arc::new(config), verifier: self.verifier.clone() }
+    }
+
     /// What the last certificate came with about its revocation.
     pub fn stapled(&self) -> Vec<u8> {
         self.verifier.stapled.lock().unwrap().clone()

@@ -303,3 +303,38 @@ fn a_reload_takes_up_a_renewed_certificate() {
     gateway.signal(Signal::SIGHUP);
     wait_for("the new one is shown", || shown(&Client::new(), gateway.port, "x.test") == "two.test");
 }
+
+#[test]
+fn clients_choose_http2_where_it_is_on() {
+    let one = self_signed("one.test");
+    let http = r#"http {
+        ssl_certificate one.crt; ssl_certificate_key one.key;
+        server { listen 127.0.0.1:{port} ssl; server_name one.test; http2 on; return 200 "$http2 $server_protocol $scheme"; }
+        server { listen 127.0.0.1:{port} ssl; server_name two.test; return 200 "$server_protocol"; }
+    }"#;
+    let gateway = Gateway::start_as(BEGINNING, http, &[("one.crt", &one.certificate), ("one.key", &one.key)]);
+    let client = Client::new().offering(&["h2", "http/1.1"]);
+    let mut connection = client.connect(gateway.port, "one.test").unwrap();
+    assert_eq!(connection.conn.alpn_protocol(), Some(&b"h2"[..]));
+    // The preface comes by itself, then empty SETTINGS and `GET https://one.test/`.
+    connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    connection.flush().unwrap();
+    connection
+        .write_all(b"\0\0\0\x04\0\0\0\0\0\0\0\x0d\x01\x05\0\0\0\x01\x82\x87\x84\x01\x08one.test")
+        .unwrap();
+    let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+    let wanted = b"h2 HTTP/2.0 https";
+    while !answer.windows(wanted.len()).any(|window| window == wanted) {
+        let read = connection.read(&mut piece).unwrap();
+        assert!(read > 0, "{answer:?}");
+        answer.extend_from_slice(&piece[..read]);
+    }
+    let other = client.connect(gateway.port, "two.test").unwrap();
+    assert_eq!(other.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(body(&client.offering(&["http/1.1"]).get(gateway.port, "one.test", "/")), " HTTP/1.1 https");
+    // A server that the handshake was not for, and that is not served over HTTP/2.
+    let mut connection = client.connect(gateway.port, "one.test").unwrap();
+    connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    connection.write_all(b"\0\0\x0d\x01\x05\0\0\0\x01\x82\x87\x84\x01\x08two.test").unwrap();
+    wait_for("it is refused", || gateway.log().contains("the negotiated protocol is disabled"));
+}
