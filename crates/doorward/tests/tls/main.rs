@@ -14,6 +14,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::signal::Signal;
 use rustls::crypto::aws_lc_rs;
@@ -156,6 +157,40 @@ fn the_proxy_before_it_speaks_first() {
 }
 
 #[test]
+fn a_key_that_only_root_reads_serves_a_worker_that_is_not_root_also_after_a_reload() {
+    let (one, two) = (self_signed("one.test"), self_signed("two.test"));
+    let http = r#"http {
+        ssl_certificate the.crt; ssl_certificate_key the.key;
+        server { listen 127.0.0.1:{port} ssl; return 200 "in"; }
+    }"#;
+    let files = [("the.crt", &*one.certificate), ("the.key", &one.key)];
+    // The folder is its maker's alone; without root both processes are the same user, and the key is theirs.
+    let is_root = nix::unistd::geteuid().is_root();
+    let group =
+        ["nogroup", "nobody"].into_iter().find(|name| nix::unistd::Group::from_name(name).unwrap().is_some());
+    let beginning = match is_root {
+        true => format!("user nobody {}; {BEGINNING}", group.unwrap()),
+        false => BEGINNING.to_owned(),
+    };
+    let gateway = Gateway::start_as(&beginning, http, &files);
+    assert_eq!(shown(&Client::new(), gateway.port, "x.test"), "one.test");
+    std::fs::write(gateway.path("the.crt"), &two.certificate).unwrap();
+    std::fs::write(gateway.path("the.key"), &two.key).unwrap();
+    std::fs::set_permissions(gateway.path("the.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    gateway.signal(Signal::SIGHUP);
+    wait_for("the new one is shown", || shown(&Client::new(), gateway.port, "x.test") == "two.test");
+    if is_root {
+        let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap().uid.as_raw();
+        let workers = std::fs::read_dir("/proc").unwrap().flatten().filter(|process| {
+            let status = std::fs::read_to_string(process.path().join("status")).unwrap_or_default();
+            let of_ours = status.contains(&format!("\nPPid:\t{}\n", gateway.id()));
+            of_ours && status.contains(&format!("\nUid:\t{nobody}\t{nobody}\t"))
+        });
+        assert_eq!(workers.count(), 1);
+    }
+}
+
+#[test]
 fn variables_name_a_certificate() {
     let (one, two) = (self_signed("one.test"), self_signed("two.test"));
     let http = r#"http {
@@ -203,6 +238,32 @@ fn an_answer_about_revocation_goes_with_the_certificate() {
         client.get(port, "one.test", "/").unwrap();
         assert_eq!(client.stapled(), expected);
     }
+}
+
+#[test]
+fn commands_of_openssl_choose_suites_and_sessions() {
+    let (one, two) = (self_signed("one.test"), self_signed("two.test"));
+    let http = r#"http {
+        ssl_certificate one.crt; ssl_certificate_key one.key; ssl_session_tickets off;
+        ssl_conf_command Ciphersuites TLS_CHACHA20_POLY1305_SHA256;
+        ssl_conf_command Options SessionTicket;
+        server { listen 127.0.0.1:{port} ssl; return 200 "$ssl_cipher $ssl_session_reused"; }
+        server { listen 127.0.0.1:{port2} ssl; return 200 "in";
+                 ssl_conf_command Certificate two.crt; ssl_conf_command PrivateKey two.key; }
+    }"#;
+    let files = [
+        ("one.crt", &*one.certificate),
+        ("one.key", &one.key),
+        ("two.crt", &two.certificate),
+        ("two.key", &two.key),
+    ];
+    let gateway = Gateway::start_as(BEGINNING, http, &files);
+    let client = Client::new();
+    for reused in [".", "r"] {
+        let answer = client.get(gateway.port, "one.test", "/");
+        assert_eq!(body(&answer), format!("TLS_CHACHA20_POLY1305_SHA256 {reused}"));
+    }
+    assert_eq!(shown(&Client::new(), gateway.port2, "one.test"), "two.test");
 }
 
 /// What `-t` says of such a server.
@@ -265,6 +326,14 @@ fn files_and_words_that_are_wrong_are_refused_with_their_place() {
         (
             format!("{good} ssl_stapling on; ssl_certificate_compression on;"),
             "\"ssl_stapling\" is incompatible with",
+        ),
+        (
+            format!("{good} ssl_conf_command MinProtocol TLSv1;"),
+            "SSL_CONF_cmd(\"MinProtocol\", \"TLSv1\") failed",
+        ),
+        (
+            format!("{good} ssl_conf_command Ciphersuites RC4;"),
+            "SSL_CONF_cmd(\"Ciphersuites\", \"RC4\") failed",
         ),
         (format!("{good} ssl_ocsp on;"), "authorities are not asked about revocation here"),
         (format!("{good} ssl_session_ticket_key short;"), "\"short\" must be 48 or 80 bytes"),

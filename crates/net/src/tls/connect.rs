@@ -25,7 +25,7 @@ pub fn settings(
     versions: &[&'static SupportedProtocolVersion],
     tls12: &[SupportedCipherSuite],
 ) -> Result<ClientConfig, Error> {
-    let provider = words::provider(tls12, words::groups("auto").chosen);
+    let provider = words::provider(&words::TLS13_SUITES, tls12, words::groups("auto").chosen);
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)?
         .dangerous()

@@ -244,6 +244,22 @@ fn is_known(word: &str) -> bool {
         || SUITES.iter().any(|suite| suite.is(word))
 }
 
+/// The cipher suites of TLS 1.3 that a list names, best first.
+pub fn tls13_ciphers(list: &str) -> Chosen<SupportedCipherSuite> {
+    let mut found = Chosen::default();
+    for word in list.split([':', ',', ' ']).filter(|word| !word.is_empty()) {
+        let offered = TLS13_SUITES.iter().find(|suite| cipher_name(suite.suite()) == Some(word));
+        match (offered, word) {
+            (Some(suite), _) => found.chosen.push(*suite),
+            (None, "TLS_AES_128_CCM_SHA256" | "TLS_AES_128_CCM_8_SHA256") => {
+                found.dropped.push(word.to_owned());
+            }
+            (None, _) => found.unknown.push(word.to_owned()),
+        }
+    }
+    found
+}
+
 /// Groups for key exchange by OpenSSL's name and TLS's.
 static GROUPS: &[(&str, &[&str], NamedGroup)] = &[
     ("X25519MLKEM768", &[], NamedGroup::X25519MLKEM768),
@@ -308,13 +324,14 @@ pub fn groups(list: &str) -> Chosen<&'static dyn SupportedKxGroup> {
     found
 }
 
-/// What is to be done with: suites of TLS 1.2, those of TLS 1.3, and groups.
+/// What is to be done with: suites of TLS 1.3 and TLS 1.2, and groups.
 pub fn provider(
+    tls13: &[SupportedCipherSuite],
     tls12: &[SupportedCipherSuite],
     groups: Vec<&'static dyn SupportedKxGroup>,
 ) -> CryptoProvider {
     CryptoProvider {
-        cipher_suites: TLS13_SUITES.iter().chain(tls12).copied().collect(),
+        cipher_suites: tls13.iter().chain(tls12).copied().collect(),
         kx_groups: groups,
         ..rustls::crypto::aws_lc_rs::default_provider()
     }
@@ -409,6 +426,12 @@ mod tests {
         assert_eq!(found.chosen.len(), 1);
         assert_eq!(found.dropped, ["AES128-SHA", "kRSA+AES"]);
         assert_eq!(found.unknown, ["NONSENSE"]);
+        let found = tls13_ciphers("TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:TLS_X");
+        assert_eq!(found.chosen.len(), 1);
+        assert_eq!(
+            (found.dropped, found.unknown),
+            (vec!["TLS_AES_128_CCM_SHA256".to_owned()], vec!["TLS_X".to_owned()])
+        );
         let found = groups("X25519:P-256:secp521r1:?grease:nonsense");
         assert_eq!(found.chosen.len(), 2);
         assert_eq!(

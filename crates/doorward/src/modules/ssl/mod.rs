@@ -1,6 +1,7 @@
 //! `ngx_http_ssl_module`: TLS with clients.
 
 mod accept;
+mod commands;
 mod facts;
 mod named;
 mod sessions;

@@ -12,6 +12,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
+use super::commands::Commands;
 use super::named::Named;
 use super::sessions::{self, Sessions};
 use super::variables;
@@ -56,6 +57,11 @@ pub static MODULE: Module = Module {
         "ssl_stapling_file" in [HTTP SERVER] (Text("file")) = "" => |c, _, n| {
             once(&mut c.stapling_file, Some(n.word(0)?.clone()), n)
         };
+        /// A setting of OpenSSL's own configuration, as far as there is something like it: `Ciphersuites` chooses those of
+        /// TLS 1.3, `Options` knows `SessionTicket` and `ServerPreference`, `Certificate` and `PrivateKey` name a pair more.
+        "ssl_conf_command" in [HTTP SERVER] (Text("name"), Text("value")) = "" => |c, cx, n| {
+            c.commands.get_or_insert_default().add(cx, n)
+        };
         /// Keeps up to `max` certificates and keys that variables name, for as long as they are used within `inactive`; files are
         /// looked at again after `valid`. `off` reads them in each handshake.
         "ssl_certificate_cache" in [HTTP SERVER] (Text("off | max=N"), Optional(&Text("inactive=time")), Optional(&Text("valid=time"))) = "off" => |c, _, n| {
@@ -72,7 +78,7 @@ pub static MODULE: Module = Module {
             once(&mut c.protocols, versions, n)
         };
         /// The cipher suites of TLS 1.2 in OpenSSL's words. What is not offered here is named in a warning. Those of TLS 1.3
-        /// are always all there.
+        /// are all there, or chosen by `ssl_conf_command Ciphersuites`.
         "ssl_ciphers" in [HTTP SERVER] (Text("ciphers")) = "HIGH:!aNULL:!MD5" => |c, cx, n| {
             let suites = words::ciphers(cx, n)?;
             once(&mut c.ciphers, Some((suites, n.clone())), n)
@@ -124,6 +130,8 @@ settings! {
         certificates: Vec<Word> = Vec::new();
         /// Files of their keys.
         certificate_keys: Vec<Word> = Vec::new();
+        /// In OpenSSL's own words.
+        commands: Commands = Commands::default();
         /// Certificates are packed.
         certificate_compression: bool = false;
         /// Whether clients are told of revocation, and where that stands.
@@ -187,7 +195,13 @@ pub fn settle(
     http2: bool,
     cx: &mut Compiler,
 ) -> Result<Option<Box<ServerTls>>, Diagnostic> {
-    let values = scope.get_mut::<SslSettings>().settle();
+    let mut values = scope.get_mut::<SslSettings>().settle();
+    let commands = std::mem::take(&mut values.commands);
+    values.session_tickets = commands.session_tickets.unwrap_or(values.session_tickets);
+    values.prefer_server_ciphers = commands.prefer_server_ciphers.unwrap_or(values.prefer_server_ciphers);
+    // Of several pairs of a kind the last counts.
+    values.certificates.extend(commands.certificate);
+    values.certificate_keys.extend(commands.key);
     let rejects = values.reject_handshake;
     let verify = verify::settle(scope, cx, !values.certificates.is_empty())?;
     if values.certificates.is_empty() {
@@ -215,7 +229,8 @@ pub fn settle(
             certified.push(pair);
         }
     }
-    let config = handshake(&values, certified, http2, verify.as_ref(), cx)?;
+    let tls13 = commands.tls13_suites.unwrap_or_else(|| openssl::TLS13_SUITES.to_vec());
+    let config = handshake(&values, &tls13, certified, http2, verify.as_ref(), cx)?;
     Ok(Some(Box::new(ServerTls { config: Some(Arc::new(config)), rejects, verify, named })))
 }
 
@@ -267,6 +282,7 @@ fn named(
 
 fn handshake(
     values: &SslValues,
+    tls13: &[SupportedCipherSuite],
     certified: Vec<Arc<CertifiedKey>>,
     http2: bool,
     verify: Option<&Verify>,
@@ -283,7 +299,7 @@ fn handshake(
         return Err(words::no_ciphers(node));
     }
     let context = context(values, &certified, verify);
-    let provider = Arc::new(openssl::provider(&suites, values.ecdh_curve.to_vec()));
+    let provider = Arc::new(openssl::provider(tls13, &suites, values.ecdh_curve.to_vec()));
     let versions = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&values.protocols)
         .map_err(|error| Diagnostic::nowhere(format!("TLS cannot be set up: {error}")))?;
