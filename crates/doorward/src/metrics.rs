@@ -11,7 +11,7 @@ mod upstream;
 
 pub use histogram::{BOUNDS, Histogram};
 pub use reading::{Kind, Reading};
-pub use server::ServerCounts;
+pub use server::{ServerCounts, TlsCounts};
 pub use shown::{Shown, Value, collect};
 pub use upstream::{PeerCounts, readings as upstream_readings};
 

@@ -28,8 +28,45 @@ static FAILURES: Family = Family {
     help: "Requests whose authentication was refused or not decided, whoever checked it, by reason.",
 };
 
+static HANDSHAKES: Family = Family {
+    name: "nginxplus_server_zone_ssl_handshakes",
+    help: "Handshakes of TLS that succeeded, by server.",
+};
+static HANDSHAKES_FAILED: Family = Family {
+    name: "nginxplus_server_zone_ssl_handshakes_failed",
+    help: "Handshakes of TLS that failed, by the server that was asked for.",
+};
+static SESSION_REUSES: Family = Family {
+    name: "nginxplus_server_zone_ssl_session_reuses",
+    help: "Handshakes of TLS that took up an earlier session.",
+};
+
+/// The counters of a server's handshakes.
+pub struct TlsCounts {
+    handshakes: Arc<Counter>,
+    failed: Arc<Counter>,
+    reuses: Arc<Counter>,
+}
+
+impl TlsCounts {
+    /// Counts a handshake that succeeded.
+    pub fn succeeded(&self, took_up_a_session: bool) {
+        self.handshakes.add_one();
+        if took_up_a_session {
+            self.reuses.add_one();
+        }
+    }
+
+    /// Counts one that failed.
+    pub fn failed(&self) {
+        self.failed.add_one();
+    }
+}
+
 /// The counters of a server.
 pub struct ServerCounts {
+    /// Those of its handshakes, where it speaks TLS.
+    pub tls: Option<TlsCounts>,
     statuses: Arc<Statuses>,
     discarded: Arc<Counter>,
     received: Arc<Counter>,
@@ -39,8 +76,8 @@ pub struct ServerCounts {
 }
 
 impl ServerCounts {
-    /// Those of the server being compiled, where something shows them.
-    pub fn of(cx: &mut Compiler) -> Option<Box<ServerCounts>> {
+    /// Those of the server being compiled, where something shows them; `tls` is whether it speaks TLS.
+    pub fn of(cx: &mut Compiler, tls: bool) -> Option<Box<ServerCounts>> {
         if !cx.measures {
             return None;
         }
@@ -48,6 +85,11 @@ impl ServerCounts {
         let metrics = &cx.zones.metrics;
         let labels = || vec![("server_zone", name.clone())];
         let counts = ServerCounts {
+            tls: tls.then(|| TlsCounts {
+                handshakes: metrics.counter(&HANDSHAKES, labels()),
+                failed: metrics.counter(&HANDSHAKES_FAILED, labels()),
+                reuses: metrics.counter(&SESSION_REUSES, labels()),
+            }),
             statuses: metrics.by_status(&CODES, labels(), "code"),
             discarded: metrics.counter(&DISCARDED, labels()),
             received: metrics.counter(&RECEIVED, labels()),

@@ -266,6 +266,33 @@ fn commands_of_openssl_choose_suites_and_sessions() {
     assert_eq!(shown(&Client::new(), gateway.port2, "one.test"), "two.test");
 }
 
+#[test]
+fn handshakes_are_counted_by_server() {
+    let pair = self_signed("one.test");
+    let http = r#"http {
+        ssl_certificate one.crt; ssl_certificate_key one.key;
+        server { listen 127.0.0.1:{port} ssl; server_name one.test; return 200 in; }
+        server { listen 127.0.0.1:{port} ssl; server_name two.test; ssl_reject_handshake on; }
+        server { listen 127.0.0.1:{port2}; location /metrics { prometheus; } }
+    }"#;
+    let files = [("one.crt", &*pair.certificate), ("one.key", &pair.key)];
+    let gateway = Gateway::start_as(BEGINNING, http, &files);
+    let client = Client::new();
+    for _ in 0..3 {
+        client.get(gateway.port, "one.test", "/").unwrap();
+    }
+    client.get(gateway.port, "two.test", "/").unwrap_err();
+    let page = support::get(gateway.port2, "/metrics", "").body;
+    for line in [
+        "ssl_handshakes{server_zone=\"one.test\"} 3",
+        "ssl_session_reuses{server_zone=\"one.test\"} 2",
+        "ssl_handshakes_failed{server_zone=\"one.test\"} 0",
+        "ssl_handshakes_failed{server_zone=\"two.test\"} 1",
+    ] {
+        assert!(page.contains(&format!("nginxplus_server_zone_{line}\n")), "{line} in {page}");
+    }
+}
+
 /// What `-t` says of such a server.
 fn objection(directives: &str, files: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();

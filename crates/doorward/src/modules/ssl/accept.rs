@@ -16,6 +16,7 @@ use super::{ServerTls, Tls};
 use crate::client::Client;
 use crate::config::{Config, Hosts};
 use crate::log::{Level, system_error};
+use crate::metrics::TlsCounts;
 use crate::worker::{Service, Worker};
 
 /// How much of a client's first message is read at a time.
@@ -65,12 +66,31 @@ pub async fn accept(client: &Client, worker: &Worker, service: &Rc<Service>, hos
     let mut server = hosts.default;
     let shaken = client.deadline.within(ms, shake_hands(client, worker, service, hosts, &mut server)).await;
     let failure = match shaken {
-        Ok(Ok(())) => return true,
+        Ok(Ok(())) => {
+            let outcome = client.tls.get().and_then(|tls| tls.outcome.get());
+            if let (Some(outcome), Some(counts)) = (outcome, counts(&service.config, hosts, server)) {
+                counts.succeeded(outcome.resumed);
+            }
+            return true;
+        }
         Ok(Err(failure)) => failure,
         Err(_) => Failure::Broken(io::ErrorKind::TimedOut.into()),
     };
+    // Who only looks whether the port is open began none.
+    if !matches!(failure, Failure::Silent)
+        && let Some(counts) = counts(&service.config, hosts, server)
+    {
+        counts.failed();
+    }
     report(client, &service.config, server, &failure);
     false
+}
+
+/// What is counted of a server's handshakes, where something shows it; those of a server without settings of its own are its
+/// address's.
+fn counts<'c>(config: &'c Config, hosts: &Hosts, server: usize) -> Option<&'c TlsCounts> {
+    let of = |server: usize| config.servers[server].counts.as_ref()?.tls.as_ref();
+    of(server).or_else(|| of(hosts.default))
 }
 
 #[cold]
