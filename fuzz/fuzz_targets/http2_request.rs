@@ -34,7 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn check(head: &RequestHead, text: &[u8], limits: &Limits) {
     check_range(head.line, text);
-    head.fields.iter().for_each(|field| check_field(*field, text));
+    head.fields.iter().for_each(|field| check_field(field, text));
     assert!(head.host.is_some() && head.method != Method::Connect && head.uri(text).starts_with(b"/"));
     // The same head in the version that upstreams are asked in.
     let mut line = text[..head.head_len as usize].to_vec();

@@ -74,6 +74,7 @@ fn what_is_no_request_is_refused() {
     let different = "client sent \":authority\" and \"Host\" headers with different values";
     for (fields, sentence) in [
         (&[("X-One", "1")][..], "client sent invalid header name: \"X-One\""),
+        (&[("", "1")], "client sent invalid header name: \"\""),
         (&[("x:one", "1")], "client sent invalid header name: \"x:one\""),
         (&[("x-one", "1\n2")], "client sent header \"x-one\" with invalid value: \"1\n2\""),
         (&[("connection", "close")], "client sent \"Connection\" header"),
@@ -121,7 +122,7 @@ proptest! {
         path in "/[a-z/.%?#@2e ]{0,9}",
         authority in prop::option::of("[a-zA-Z0-9.:\\[\\]]{1,9}"),
         fields in prop::collection::vec(
-            ("[a-z_A-Z: -]{0,6}|cookie|te|host|content-length|connection", "[ -~\u{0}\t\n\r\u{e9}]{0,8}|[0-9]{0,9}|trailers"),
+            ("[a-z_A-Z: -]{0,6}|cookie|te|host|content-length|connection", "[ -~\u{0}\u{1}\u{7f}\t\n\r\u{e9}]{0,8}|[0-9]{0,9}|trailers"),
             0..6,
         ),
         ends: bool,

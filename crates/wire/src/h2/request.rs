@@ -255,7 +255,10 @@ const OF_CONNECTION: [(Name, &str); 4] = [
 
 /// Whether a name is not what names usually are; an error where it cannot be one.
 fn is_odd(name: &[u8], underscores: bool) -> Result<bool, ()> {
-    let mut odd = name.is_empty();
+    if name.is_empty() {
+        return Err(());
+    }
+    let mut odd = false;
     for byte in name {
         match byte {
             b'a'..=b'z' | b'0'..=b'9' | b'-' => {}
