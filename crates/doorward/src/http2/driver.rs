@@ -1,0 +1,288 @@
+//! The task of a connection: reads and writes its frames, begins its requests, and ends it.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use h2::server::{Connection, SendResponse};
+use h2::{Reason, RecvStream};
+
+use super::guard::Abuse;
+use super::io::{Io, Output};
+use super::request::{Running, log_refused, read_head, serve_stream};
+use super::{Piece, Shared, Stream, TURN};
+use crate::boxed::boxed_future;
+use crate::client::Client;
+use crate::connection::{self, Refused};
+use crate::log::{Level, system_error};
+use crate::modules::core::Lingering;
+
+/// How long a client may take to hear that a connection ends before it is closed, in milliseconds.
+const FAREWELL: u64 = 1000;
+
+/// What is read of a head beyond what nginx counts: `h2` counts 32 bytes more for each field.
+const FIELD_OVERHEAD: usize = 32;
+
+/// How much the client may send of all bodies together before it hears that they are read.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+/// How much of one response waits for the socket; the rest waits for its turn.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// Bounds of the longest frame that an end may take (RFC 9113, 4.2).
+const LEAST_FRAME: u32 = 1 << 14;
+const LARGEST_FRAME: u32 = (1 << 24) - 1;
+
+/// How much small frames of bodies that nobody has read may take beside their payload, in bytes.
+const SMALL_FRAMES: usize = 1 << 20;
+
+/// Drives a connection to its end; `unread` was read from it already.
+pub(super) async fn drive(shared: &Rc<Shared>, unread: Vec<u8>) {
+    let server = shared.default_server();
+    let limits = &server.limits;
+    let most = usize::try_from(server.http2.max_concurrent_streams).unwrap_or(usize::MAX).max(1);
+    let fields = limits.large_size.saturating_mul(limits.large_buffers);
+    let overhead = limits.max_headers.saturating_add(4).saturating_mul(FIELD_OVERHEAD);
+    let list = u32::try_from(fields.saturating_add(overhead)).unwrap_or(u32::MAX);
+    let handshake = h2::server::Builder::new()
+        .initial_window_size(server.http2.body_preread_size)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(u32::try_from(most).unwrap_or(u32::MAX))
+        .max_header_list_size(list)
+        // A frame is kept until it is whole: one holds all fields, and no more.
+        .max_frame_size(list.clamp(LEAST_FRAME, LARGEST_FRAME))
+        .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAMES)
+        .handshake::<Io, Piece>(Io::new(shared.clone(), unread));
+    let timeout = server.core.client_header_timeout;
+    let connection = match shared.client.deadline.within(timeout, handshake).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            if !error.is_io() {
+                shared.log(Level::Info, format_args!("invalid connection preface"));
+            }
+            return;
+        }
+        Err(_) => {
+            return shared.log(Level::Info, format_args!("client timed out (110: Connection timed out)"));
+        }
+    };
+    let mut driver = Driver {
+        connection,
+        shared,
+        most,
+        idle_since: net::clock::now(),
+        within_since: None,
+        leaving: false,
+        over: false,
+        cut_off: false,
+        due: None,
+    };
+    let lingers = poll_fn(|cx| driver.poll(cx)).await;
+    let core = shared.core();
+    if lingers && core.lingering_close != Lingering::Off {
+        drop(driver);
+        connection::linger(&shared.client, core.lingering_time, core.lingering_timeout).await;
+    }
+}
+
+struct Driver<'s> {
+    connection: Connection<Io, Piece>,
+    shared: &'s Rc<Shared>,
+    /// Streams at a time.
+    most: usize,
+    /// Since when no stream runs.
+    idle_since: u64,
+    /// Since when something that the client has begun is not complete.
+    within_since: Option<u64>,
+    /// The client was told that no more requests are taken.
+    leaving: bool,
+    /// The connection is being closed, whatever runs on it.
+    over: bool,
+    /// The client has made too much of it, and gets no more patience.
+    cut_off: bool,
+    /// When the deadline is set to.
+    due: Option<u64>,
+}
+
+impl Driver<'_> {
+    /// Ready at the end of the connection, with whether the client may still be sending.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let shared = self.shared;
+        if !shared.driver.borrow().as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+            *shared.driver.borrow_mut() = Some(cx.waker().clone());
+        }
+        if shared.service.is_retired() {
+            self.leave();
+        }
+        shared.turn.set(TURN);
+        loop {
+            if let Some(abuse) = shared.abuse.take()
+                && !self.over
+            {
+                shared.log(Level::Warn, format_args!("{abuse}: the connection is closed"));
+                self.close(Reason::ENHANCE_YOUR_CALM);
+            }
+            if let Poll::Ready(ended) = self.poll_frames(cx) {
+                return Poll::Ready(self.ended(ended));
+            }
+            if shared.abuse.get().is_some() {
+                continue;
+            }
+            let written = Output::poll_write_out(shared, cx);
+            if let Poll::Ready(Err(error)) = written {
+                self.log_lost(&error);
+                return Poll::Ready(false);
+            }
+            if self.is_in_time(cx) {
+                return Poll::Pending;
+            }
+            if self.over || shared.output.borrow().blocked_since.is_some() {
+                shared.log(Level::Info, format_args!("client timed out (110: Connection timed out)"));
+                return Poll::Ready(false);
+            }
+            self.close(Reason::NO_ERROR);
+        }
+    }
+
+    /// Closes the connection, whatever runs on it.
+    fn close(&mut self, reason: Reason) {
+        (self.over, self.leaving) = (true, true);
+        self.idle_since = net::clock::now();
+        self.cut_off = reason != Reason::NO_ERROR;
+        self.connection.abrupt_shutdown(reason);
+    }
+
+    /// Reads and writes frames, and begins the requests that have come; ready when the connection has ended.
+    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        loop {
+            // Who resets a request has it run to its end here: so many run at a time, and no more.
+            if self.shared.active.get() >= self.most {
+                return self.connection.poll_closed(cx);
+            }
+            match std::task::ready!(self.connection.poll_accept(cx)) {
+                Some(Ok((request, respond))) => self.begin(request, respond),
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    /// Whether neither the client nor this server has taken too long.
+    fn is_in_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let (shared, now) = (self.shared, net::clock::now());
+        let core = shared.core();
+        let blocked = shared.output.borrow().blocked_since.map(|since| since + core.send_timeout);
+        let idle = if shared.active.get() > 0 {
+            self.idle_since = now;
+            None
+        } else {
+            Some(
+                self.idle_since
+                    + match shared.client.requests.get() {
+                        _ if self.leaving => FAREWELL,
+                        0 => shared.default_server().core.client_header_timeout,
+                        _ => core.keepalive_timeout.timeout,
+                    },
+            )
+        };
+        self.within_since = match shared.guard.borrow().is_within() {
+            true => Some(self.within_since.unwrap_or(now)),
+            false => None,
+        };
+        let within = self.within_since.filter(|_| idle.is_some());
+        let within = within.map(|since| since + shared.default_server().core.client_header_timeout);
+        let due = [blocked, idle, within].into_iter().flatten().min();
+        let deadline = &shared.client.deadline;
+        if due != self.due {
+            self.due = due;
+            match due {
+                Some(due) => deadline.set(due.saturating_sub(now)),
+                None => deadline.clear(),
+            }
+        }
+        deadline.poll_expired(cx).is_pending()
+    }
+
+    /// Takes no more requests; those that run are finished.
+    fn leave(&mut self) {
+        if !self.leaving {
+            self.leaving = true;
+            self.connection.graceful_shutdown();
+        }
+    }
+
+    /// Begins a request.
+    fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Piece>) {
+        let (shared, started) = (self.shared, net::clock::now());
+        let (client, worker) = (&shared.client, &shared.worker);
+        worker.counters.requests.fetch_add(1, Ordering::Relaxed);
+        let requests = client.requests.get() + 1;
+        client.requests.set(requests);
+        let core = shared.core();
+        if core.keepalive_timeout.timeout == 0
+            || requests >= core.keepalive_requests
+            || started - client.opened > core.keepalive_time
+        {
+            self.leave();
+        }
+        let (parts, body) = request.into_parts();
+        let mut parsed = worker.heads.borrow_mut().pop().unwrap_or_default();
+        let mut bytes = worker.buffers.take(4096);
+        let read = read_head(&parts, body.is_end_stream(), shared, &mut parsed.0, &mut bytes);
+        let refused = match read {
+            Ok(()) => None,
+            Err(error) => {
+                log_refused(shared, &parsed.0, &bytes, &error);
+                if error.ends_connection() {
+                    return self.close(Reason::ENHANCE_YOUR_CALM);
+                }
+                Some(Refused::Answered(error.status()))
+            }
+        };
+        let stream = Stream::new(shared.clone(), body, respond);
+        let client = Client::of_stream(client, stream, worker.timers.deadline());
+        let running = Running::new(shared.clone());
+        // A future that is moved into its task is copied, and this one is large.
+        tokio::task::spawn_local(boxed_future(|| {
+            serve_stream(running, client, parsed, bytes, started, refused)
+        }));
+    }
+
+    fn ended(&self, ended: Result<(), h2::Error>) -> bool {
+        let shared = self.shared;
+        match ended {
+            Ok(()) => !self.cut_off,
+            Err(error) => match error.get_io() {
+                Some(error) => {
+                    self.log_lost(error);
+                    false
+                }
+                None => {
+                    let abuse = error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+                    match abuse {
+                        true => shared
+                            .log(Level::Warn, format_args!("{}: the connection is closed", Abuse::Flood)),
+                        false => shared
+                            .log(Level::Info, format_args!("{error} while processing HTTP/2 connection")),
+                    }
+                    !abuse && !error.is_remote()
+                }
+            },
+        }
+    }
+
+    #[cold]
+    fn log_lost(&self, error: &std::io::Error) {
+        if self.shared.active.get() > 0 {
+            let error = system_error(error);
+            self.shared.log(
+                Level::Info,
+                format_args!(
+                    "client prematurely closed connection {error} while processing HTTP/2 connection"
+                ),
+            );
+        }
+    }
+}
