@@ -96,7 +96,7 @@ fn requests_of_a_connection_do_not_wait_for_each_other() {
 #[test]
 fn a_body_goes_up_and_trailers_come_down() {
     let gateway = Gateway::start(
-        "http { http2 on;
+        "http { http2 on; http2_body_preread_size 0;
           server { listen 127.0.0.1:{port}; client_max_body_size 0;
             location / { proxy_pass http://127.0.0.1:{port2}/; proxy_request_buffering off; add_trailer X-End $status; }
             location /buffered { proxy_pass http://127.0.0.1:{port2}/; } }
@@ -160,6 +160,47 @@ fn a_reload_finishes_what_runs_and_closes_the_connection() {
         assert_eq!(whole(Connection::open(gateway.port).await.get("/")).await.1, b"quick");
     });
     wait_for("the old configuration is gone", || gateway.log().contains("exited with code 0"));
+}
+
+#[test]
+fn the_last_request_of_a_connection_is_answered_and_then_it_is_closed() {
+    let gateway = Gateway::start(
+        "http { http2 on; keepalive_requests 2; log_format short '$request $status $body_bytes_sent $connection_requests';
+          server { listen 127.0.0.1:{port}; access_log access.log short; location / { return 200 quick; } } }",
+    );
+    run(async {
+        let mut connection = Connection::open(gateway.port).await;
+        for _ in 0..2 {
+            assert_eq!(whole(connection.get("/")).await.1, b"quick");
+        }
+        connection.driver.await.unwrap().unwrap();
+    });
+    let log = || std::fs::read_to_string(gateway.path("access.log")).unwrap_or_default();
+    wait_for("both are logged", || log().lines().count() == 2);
+    assert_eq!(log(), "GET / HTTP/2.0 200 5 1\nGET / HTTP/2.0 200 5 2\n");
+}
+
+#[test]
+fn a_graceful_end_waits_for_what_runs() {
+    let (service, tell) = patient_service();
+    let gateway = Gateway::start(&format!(
+        "http {{ http2 on; server {{ listen 127.0.0.1:{{port}};
+            location / {{ return 200 quick; }}
+            location /slow {{ proxy_pass http://127.0.0.1:{service}; }} }} }}"
+    ));
+    run(async {
+        let mut connection = Connection::open(gateway.port).await;
+        let slow = connection.get("/slow");
+        // Behind a later request's answer, the one before it has begun too.
+        assert_eq!(whole(connection.get("/")).await.1, b"quick");
+        let mut idle = Connection::open(gateway.port).await;
+        assert_eq!(whole(idle.get("/")).await.1, b"quick");
+        gateway.signal(Signal::SIGQUIT);
+        idle.driver.await.unwrap().unwrap();
+        tell.send(()).unwrap();
+        assert_eq!(whole(slow).await.1, b"slow");
+        connection.driver.await.unwrap().unwrap();
+    });
 }
 
 /// Reads until something has come.
