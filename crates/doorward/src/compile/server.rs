@@ -66,7 +66,8 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
         };
         cx.jwt.begin_server();
         let tls = ssl::settle(&mut node.scope, http2.on || listens.offer_http2(servers.len()), cx);
-        let tls = cx.forgive(tls)?.flatten();
+        // Where the rest is to be looked at, what was wrong is not told again as missing.
+        let tls = cx.forgive(tls)?.unwrap_or_else(|| Some(Box::new(ssl::ServerTls::refusing())));
         let plan = cx.plan_of(&mut node.scope);
         let Some(mut plan) = cx.forgive(plan)? else { continue };
         plan.span = Some(node.span);

@@ -370,6 +370,15 @@ fn files_and_words_that_are_wrong_are_refused_with_their_place() {
         assert!(said.contains(sentence), "{directives}: {said}");
         assert!(said.contains("nginx.conf:1"), "{directives}: {said}");
     }
+    // One line, also where the rest of the file is looked at.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nginx.conf");
+    let text = "events {} http { server { listen 443 ssl; ssl_certificate none.crt; ssl_certificate_key none.key; } }";
+    std::fs::write(&file, text).unwrap();
+    let looked = support::doorward(&["lint", file.to_str().unwrap()], "");
+    let said = String::from_utf8_lossy(&looked.stdout).into_owned();
+    assert!(said.contains("cannot load certificate"), "{said}");
+    assert!(!said.contains("is defined for"), "{said}");
     let said = objection(
         &format!("{good} ssl_protocols TLSv1 TLSv1.2; ssl_ciphers AES128-SHA:HIGH; ssl_stapling on;"),
         &files,

@@ -188,6 +188,13 @@ pub struct ServerTls {
     pub named: Option<Box<Named>>,
 }
 
+impl ServerTls {
+    /// One that refuses all.
+    pub fn refusing() -> ServerTls {
+        ServerTls { config: None, rejects: true, verify: None, named: None }
+    }
+}
+
 /// Makes it of the settings; none where the server has nothing to do with TLS. `http2` is whether clients may choose
 /// HTTP/2.
 pub fn settle(
