@@ -94,7 +94,7 @@ struct Driver<'s> {
     most: usize,
     /// Since when no stream runs.
     idle_since: u64,
-    /// Since when something that the client has begun is not complete.
+    /// Since when a head that the client has begun is not complete.
     within_since: Option<u64>,
     /// The client was told that no more requests are taken.
     leaving: bool,

@@ -59,7 +59,7 @@ impl Guard {
         self.resets = self.most_resets.min(self.resets + 1);
     }
 
-    /// Whether the client has begun something that is not complete.
+    /// Whether the client has begun a head that is not complete.
     pub(super) fn is_within(&self) -> bool {
         self.frames.is_within()
     }

@@ -34,6 +34,8 @@ pub struct Frames {
     seen: usize,
     /// Bytes of the payload that were not.
     left: usize,
+    /// The present frame holds fields.
+    of_fields: bool,
     /// More fields must follow.
     in_fields: bool,
 }
@@ -45,7 +47,8 @@ impl FrameHead {
 impl Frames {
     /// At the first byte of a connection, where the client's preface is.
     pub fn new() -> Frames {
-        Frames { head: [0; FrameHead::SIZE], seen: 0, left: crate::h1::HTTP2_PREFACE.len(), in_fields: false }
+        let left = crate::h1::HTTP2_PREFACE.len();
+        Frames { head: [0; FrameHead::SIZE], seen: 0, left, of_fields: false, in_fields: false }
     }
 
     /// The next frame that begins in `bytes`, which is left with what follows its head; none when it is used up.
@@ -66,15 +69,16 @@ impl Frames {
         let [a, b, c, kind, flags, ..] = self.head;
         let length = u32::from_be_bytes([0, a, b, c]);
         self.left = length as usize;
-        if matches!(kind, kind::HEADERS | kind::CONTINUATION) {
+        self.of_fields = matches!(kind, kind::HEADERS | kind::CONTINUATION);
+        if self.of_fields {
             self.in_fields = flags & END_HEADERS == 0;
         }
         Some(FrameHead { length, kind, flags })
     }
 
-    /// Whether a frame, or the fields that began with one, are not complete.
+    /// Whether the head of a frame, or the fields that began with one, are not complete.
     pub fn is_within(&self) -> bool {
-        self.seen > 0 || self.left > 0 || self.in_fields
+        self.seen > 0 || self.in_fields || (self.of_fields && self.left > 0)
     }
 }
 
@@ -107,8 +111,12 @@ mod tests {
         assert!(frames.is_within());
         heads(&mut frames, &frame(kind::CONTINUATION, END_HEADERS, b""));
         assert!(!frames.is_within());
-        heads(&mut frames, &frame(kind::DATA, 0, b"abc")[..11]);
+        heads(&mut frames, &frame(kind::HEADERS, END_HEADERS, b"abc")[..11]);
         assert!(frames.is_within());
+        heads(&mut frames, b"c");
+        assert!(!frames.is_within());
+        heads(&mut frames, &frame(kind::DATA, 0, b"abc")[..11]);
+        assert!(!frames.is_within());
     }
 
     proptest! {
