@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::oracle::{Version, version};
+use crate::over::Over;
 use crate::quoted;
 
 /// One case, complete with what it shares with the others of its file.
@@ -13,6 +14,10 @@ pub(crate) struct Case {
     pub(crate) differs: bool,
     /// Older versions of nginx are not asked.
     pub(crate) since: Version,
+    /// What it is run over.
+    pub(crate) over: Over,
+    /// What it says it cannot be run over, each with the reason.
+    pub(crate) not_over: Vec<(String, String)>,
     pub(crate) steps: Vec<Step>,
     sections: BTreeMap<String, String>,
 }
@@ -61,8 +66,22 @@ pub(crate) enum Expect {
 }
 
 impl Case {
-    /// The whole configuration, with the placeholders as they were written.
+    /// The same case over this.
+    pub(crate) fn over(&self, over: Over) -> Case {
+        Case { over, ..self.clone() }
+    }
+
+    /// Whether anything is sent.
+    pub(crate) fn asks(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Ask { .. } | Step::Send(_)))
+    }
+
+    /// The whole configuration for what the case is run over, with the placeholders as they were written.
     pub(crate) fn configuration(&self) -> String {
+        self.over.configuration(&self.written())
+    }
+
+    fn written(&self) -> String {
         let section = |name: &str| self.sections.get(name).map_or("", String::as_str);
         if let Some(whole) = self.sections.get("config") {
             return whole.clone();
@@ -191,6 +210,11 @@ fn step(case: &mut Case, line: &str) -> Result<(), String> {
         "#" => {
             if let Some(number) = rest.strip_prefix("nginx >= ") {
                 case.since = version(number);
+            }
+            if let Some((over, reason)) =
+                rest.strip_prefix("not over ").and_then(|text| text.split_once(": "))
+            {
+                case.not_over.push((over.to_owned(), reason.to_owned()));
             }
             case.differs |= rest.starts_with("differs: D") || rest == "Doorward's own";
             return Ok(());

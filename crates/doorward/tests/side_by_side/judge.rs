@@ -31,7 +31,46 @@ pub(crate) fn equal(ours: &Seen, theirs: &Seen) -> Result<(), String> {
     Ok(())
 }
 
-/// Fails with the first expectation of the case that this server does not meet.
+/// Fails where the same server did something else over another protocol than over HTTP/1: decided otherwise, asked
+/// services otherwise, logged otherwise.
+pub(crate) fn alike(over_other: &Seen, over_http1: &Seen) -> Result<(), String> {
+    let answers = |seen: &Seen| {
+        let shown = seen.answers.iter().map(|answer| {
+            let mut answer = answer.clone();
+            answer.line = answer.status().unwrap_or_default().to_string();
+            answer.end = "";
+            answer.fields.retain(|(name, _)| !OF_HTTP1.iter().any(|own| own.eq_ignore_ascii_case(name)));
+            in_words_of_http1(&show(&answer))
+        });
+        shown.collect::<Vec<_>>().join("\n--\n")
+    };
+    same("the answers, from those over HTTP/1,", &answers(over_other), &answers(over_http1))?;
+    for (name, requests) in &over_http1.services {
+        let none = Vec::new();
+        let got = over_other.services.get(name).unwrap_or(&none);
+        let text = |requests: &[String]| in_words_of_http1(&requests.join("\n--\n"));
+        same(&format!("what {name} saw, from that over HTTP/1,"), &text(got), &text(requests))?;
+    }
+    for (name, text) in &over_http1.logs {
+        let got = over_other.logs.get(name).map_or("", String::as_str);
+        same(&format!("{name}, from that over HTTP/1,"), &in_words_of_http1(got), &in_words_of_http1(text))?;
+    }
+    Ok(())
+}
+
+/// Fields of an answer that say how HTTP/1 carries it.
+const OF_HTTP1: [&str; 4] = ["connection", "keep-alive", "transfer-encoding", "content-length"];
+
+/// Small letters, since names of fields have no others in HTTP/2, and the version and scheme of HTTP/1 without TLS.
+fn in_words_of_http1(text: &str) -> String {
+    text.to_lowercase()
+        .replace("http/2.0", "http/1.1")
+        .replace("http/2 ", "http/1.1 ")
+        .replace("https://", "http://")
+}
+
+/// Fails with the first expectation of the case that this server does not meet. The words of a case are those of
+/// HTTP/1; over another protocol names of fields have small letters.
 pub(crate) fn expected(case: &Case, seen: &Seen) -> Result<(), String> {
     for (at, step) in case.steps.iter().enumerate() {
         let answers = seen.marks.get(at).and_then(|mark| seen.answers.get(..*mark)).unwrap_or_default();

@@ -6,26 +6,32 @@
 mod case;
 mod client;
 mod fold;
+mod hpack;
+mod http1;
+mod http2;
 mod judge;
 mod mock;
 mod names;
 mod oracle;
+mod over;
 mod quoted;
+mod request;
 mod room;
 mod run;
 mod satisfy;
 mod script;
 mod server;
+mod tls;
 mod transport;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::{env, fs};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use case::Case;
+use over::Over;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -39,30 +45,53 @@ fn main() -> ExitCode {
         })
         .collect();
     files.push(("access/satisfy".to_owned(), Ok(satisfy::file())));
+    let served = Over::ALL.map(|over| over.is_served(&doorward()));
+    let mut all = Vec::new();
     for (name, text) in files {
         match text.and_then(|text| case::read(&text)) {
-            Ok(cases) => trials.extend(cases.into_iter().map(|case| trial(&name, case))),
+            Ok(cases) => {
+                for (over, served) in Over::ALL.into_iter().zip(served) {
+                    trials.extend(cases.iter().map(|case| trial(&name, case, over, served)));
+                }
+                all.extend(cases);
+            }
             // A file that cannot be read is a failing test, not a silent gap.
             Err(error) => trials.push(Trial::test(name, move || Err(Failed::from(error)))),
         }
     }
+    trials.push(Trial::test("over::most_cases_are_run_over_each_protocol", move || {
+        over::most(&all).map_err(Failed::from)
+    }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trial(file: &str, case: Case) -> Trial {
-    let name = format!("{file}::{}", case.name.replace(' ', "_"));
-    let case = Arc::new(case);
+/// The program to test.
+fn doorward() -> PathBuf {
+    env::var_os("DOORWARD_BINARY")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_doorward")), PathBuf::from)
+}
+
+fn trial(file: &str, case: &Case, over: Over, served: bool) -> Trial {
+    let mut name = format!("{file}::{}", case.name.replace(' ', "_"));
+    if over != Over::Http1 {
+        name += &format!("_over_{}", over.name());
+    }
+    let cannot = if served { over.cannot(case) } else { Some("not served yet".to_owned()) };
+    let case = case.over(over);
     let test = name.clone();
-    Trial::test(name, move || {
+    let trial = Trial::test(name, move || {
         let alone = case.hosts().is_empty() || room::is_here();
         if alone { compare(&case) } else { room::enter(&test) }.map_err(Failed::from)
-    })
+    });
+    match cannot {
+        None => trial,
+        Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+    }
 }
 
 /// One case: on both servers at the same time, each with services and a folder of its own.
 fn compare(case: &Case) -> Result<(), String> {
-    let doorward = env::var_os("DOORWARD_BINARY")
-        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_doorward")), PathBuf::from);
+    let doorward = doorward();
     let oracle = oracle::nginx()?;
     if doorward == oracle.binary && oracle.version < case.since {
         // The cases alone are checked, with an nginx that this one does not speak of.
@@ -70,24 +99,46 @@ fn compare(case: &Case) -> Result<(), String> {
     }
     let fold = !oracle.keeps_by_default() && !case.asks_in_version_10();
     if case.differs || oracle.version < case.since {
-        let seen = run::run(case, &doorward, fold)?;
-        return judge::expected(case, &seen).map_err(|error| format!("Doorward: {error}"));
+        return alone(case, &doorward, fold).map_err(|error| format!("Doorward: {error}"));
     }
-    let (ours, theirs) = std::thread::scope(|scope| {
-        if room::is_here() {
-            // There is one port and one folder of each name.
-            return (run::run(case, &doorward, fold), run::run(case, &oracle.binary, fold));
-        }
-        let theirs = scope.spawn(|| run::run(case, &oracle.binary, fold));
-        let ours = run::run(case, &doorward, fold);
-        (ours, theirs.join().unwrap_or_else(|_| Err("the thread ended early".to_owned())))
-    });
+    let (ours, theirs) = both(|| run::run(case, &doorward, fold), || run::run(case, &oracle.binary, fold));
     let theirs = theirs.map_err(|error| format!("nginx: {error}"))?;
-    judge::expected(case, &theirs)
-        .map_err(|error| format!("the case expects what nginx does not do: {error}"))?;
+    let met = judge::expected(case, &theirs);
+    if let (Err(error), Over::Http1) = (&met, case.over) {
+        return Err(format!("the case expects what nginx does not do: {error}"));
+    }
     let ours = ours.map_err(|error| format!("Doorward: {error}"))?;
     judge::equal(&ours, &theirs)?;
-    judge::expected(case, &ours).map_err(|error| format!("Doorward: {error}"))
+    // What nginx itself does otherwise over another protocol is no expectation of it.
+    if met.is_ok() {
+        judge::expected(case, &ours).map_err(|error| format!("Doorward: {error}"))
+    } else {
+        Ok(())
+    }
+}
+
+/// A case that nginx is no judge of: it does as the case says, and the same as over HTTP/1.
+fn alone(case: &Case, doorward: &Path, fold: bool) -> Result<(), String> {
+    if case.over == Over::Http1 {
+        return judge::expected(case, &run::run(case, doorward, fold)?);
+    }
+    let plain = case.over(Over::Http1);
+    let (seen, over_http1) = both(|| run::run(case, doorward, fold), || run::run(&plain, doorward, fold));
+    let (seen, over_http1) = (seen?, over_http1?);
+    judge::expected(case, &seen)?;
+    judge::alike(&seen, &over_http1)
+}
+
+/// Both at the same time, where each has a port and a folder of its own.
+fn both<T: Send>(ours: impl FnOnce() -> T + Send, theirs: impl FnOnce() -> T + Send) -> (T, T) {
+    if room::is_here() {
+        return (ours(), theirs());
+    }
+    std::thread::scope(|scope| {
+        let theirs = scope.spawn(theirs);
+        let ours = ours();
+        (ours, theirs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 fn case_files(folder: &Path) -> Vec<PathBuf> {

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::case::{Case, Step};
-use crate::client::{Answer, Client};
+use crate::client::{self, Answer, Client};
 use crate::fold::{self, Fold};
 use crate::server::{Ground, Server};
 
@@ -53,7 +53,7 @@ fn attempt(case: &Case, binary: &Path, fold: bool) -> Result<Seen, String> {
         return Ok(seen);
     }
     let server = Server::start(binary, &ground)?;
-    act(case, &ground, &mut seen).map_err(|error| format!("connecting: {error}"))?;
+    act(case, &ground, &mut seen).map_err(|error| format!("asking: {error}"))?;
     server.stop()?;
     let pages: Vec<String> = seen.answers.iter().filter_map(fold::page_in_log).collect();
     for answer in &mut seen.answers {
@@ -74,22 +74,22 @@ fn attempt(case: &Case, binary: &Path, fold: bool) -> Result<Seen, String> {
 }
 
 fn act(case: &Case, ground: &Ground, seen: &mut Seen) -> std::io::Result<()> {
-    let mut client = None;
+    let mut client: Option<Box<dyn Client>> = None;
     for step in &case.steps {
         if let Step::Connect(address) = step {
             leave(&mut client, seen);
-            client = Some(Client::connect(&ground.fill(address))?);
+            client = Some(client::connect(&ground.fill(address), case.over)?);
         }
         if matches!(step, Step::Ask { .. } | Step::Send(_)) && client.is_none() {
-            client = Some(Client::connect(&ground.fill("%listen%"))?);
+            client = Some(client::connect(&ground.fill("%listen%"), case.over)?);
         }
         if let Some(client) = &mut client {
             match step {
                 Step::Ask { bytes, head } => {
-                    client.send(bytes);
+                    client.send(bytes)?;
                     seen.answers.extend(client.answers(*head));
                 }
-                Step::Send(bytes) => client.send(bytes),
+                Step::Send(bytes) => client.send(bytes)?,
                 Step::Read { head } => seen.answers.extend(client.answers(*head)),
                 Step::ReadInterim => seen.answers.push(client.answer(true)),
                 Step::ReadAll => seen.answers.push(client.everything()),
@@ -106,7 +106,7 @@ fn act(case: &Case, ground: &Ground, seen: &mut Seen) -> std::io::Result<()> {
     Ok(())
 }
 
-fn leave(client: &mut Option<Client>, seen: &mut Seen) {
+fn leave(client: &mut Option<Box<dyn Client>>, seen: &mut Seen) {
     if let Some(mut client) = client.take() {
         let closed = client.is_closed(seen.answers.last());
         seen.ends.push(if closed { "closed" } else { "kept" });

@@ -12,8 +12,10 @@ use tempfile::TempDir;
 use crate::case::{Case, placeholders};
 use crate::mock::Mock;
 use crate::names;
+use crate::over::{self, Over};
 use crate::room;
 use crate::script::Script;
+use crate::tls;
 
 /// The folder of a case on one side, with everything the configuration names.
 pub(crate) struct Ground {
@@ -72,6 +74,11 @@ impl Ground {
         }
         for (name, text) in case.files() {
             ground.write(name, &ground.fill(text))?;
+        }
+        if case.over == Over::Tls {
+            let (certificate, key) = tls::certificate()?;
+            ground.write(over::CERTIFICATE, certificate)?;
+            ground.write(over::KEY, key)?;
         }
         ground.write("server.conf", &ground.fill(&configuration))?;
         Ok(ground)
