@@ -150,7 +150,13 @@ fn holds<'a>(where_: &str, lines: impl Iterator<Item = &'a str>, text: &str) -> 
 }
 
 fn same(what: &str, ours: &str, theirs: &str) -> Result<(), String> {
-    if ours == theirs { Ok(()) } else { Err(difference(what, ours, theirs)) }
+    if ours == theirs {
+        return Ok(());
+    }
+    // Of a long text that which is about the first difference.
+    let lines = ours.lines().zip(theirs.lines()).take_while(|(ours, theirs)| ours == theirs).count();
+    let from = |text: &str| text.lines().skip(lines.saturating_sub(12)).collect::<Vec<_>>().join("\n");
+    Err(difference(what, &from(ours), &from(theirs)))
 }
 
 fn difference(what: &str, got: &str, wanted: &str) -> String {
