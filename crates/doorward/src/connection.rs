@@ -473,8 +473,14 @@ async fn early_body(ex: &Exchange<'_>) -> Result<(), Stop> {
 /// What comes behind this request: the next, an end, or an end with patience for what the client still sends.
 async fn after(ex: &Exchange<'_>, refused: bool) -> After {
     let (visit, core) = (ex.visit, &ex.plan.core);
-    if let Some(mut stream) = visit.client.http2() {
-        stream.end(visit.timed_out.get());
+    if let Some(is_whole) = visit.client.http2().map(|stream| stream.is_whole()) {
+        if !is_whole {
+            // A reset takes back what waits to be sent: what came of the response goes out before it.
+            tokio::task::yield_now().await;
+        }
+        if let Some(mut stream) = visit.client.http2() {
+            stream.end(visit.timed_out.get());
+        }
         return After::Close;
     }
     if visit.timed_out.get() {

@@ -30,11 +30,8 @@ pub(super) struct Response {
 
 impl Response {
     /// Makes the head.
-    pub(super) fn new(ex: &mut Exchange<'_>, body: &Body) -> Response {
+    pub(super) fn new(ex: &Exchange<'_>, body: &Body) -> Response {
         let bodiless = is_bodiless(ex, body);
-        if ex.response.adds_trailers && !bodiless {
-            ex.response.content_length = None;
-        }
         let empty = ex.response.content_length == Some(0) && matches!(body, Body::Empty);
         Response {
             head: Some(head(ex)),

@@ -123,6 +123,11 @@ impl Stream {
         Piece::of(bytes, &self.shared.worker)
     }
 
+    /// Whether the end of the response was sent.
+    pub fn is_whole(&self) -> bool {
+        self.ended
+    }
+
     /// Nothing more comes: a response that is not whole is not to look so.
     pub fn end(&mut self, timed_out: bool) {
         if self.ended {

@@ -2,10 +2,11 @@
 
 use crate::case::{Case, Expect, Step};
 use crate::client::Answer;
+use crate::over::Over;
 use crate::run::Seen;
 
 /// Fails with the first difference between Doorward and nginx.
-pub(crate) fn equal(ours: &Seen, theirs: &Seen) -> Result<(), String> {
+pub(crate) fn equal(case: &Case, ours: &Seen, theirs: &Seen) -> Result<(), String> {
     if let (Some(ours), Some(theirs)) = (&ours.check, &theirs.check) {
         same("whether -t accepts the configuration", &ours.0.to_string(), &theirs.0.to_string())?;
         // Doorward may say more than nginx; what nginx says it says too.
@@ -23,7 +24,11 @@ pub(crate) fn equal(ours: &Seen, theirs: &Seen) -> Result<(), String> {
     for (name, requests) in &theirs.services {
         let none = Vec::new();
         let got = ours.services.get(name).unwrap_or(&none);
-        same(&format!("what {name} saw"), &got.join("\n--\n"), &requests.join("\n--\n"))?;
+        let text = |requests: &[String]| match case.over {
+            Over::Http2 => requests.iter().map(grouped).collect::<Vec<_>>().join("\n--\n"),
+            Over::Http1 | Over::Tls => requests.join("\n--\n"),
+        };
+        same(&format!("what {name} saw"), &text(got), &text(requests))?;
     }
     for (name, text) in &theirs.logs {
         same(name, ours.logs.get(name).map_or("", String::as_str), text)?;
@@ -48,7 +53,9 @@ pub(crate) fn alike(over_other: &Seen, over_http1: &Seen) -> Result<(), String> 
     for (name, requests) in &over_http1.services {
         let none = Vec::new();
         let got = over_other.services.get(name).unwrap_or(&none);
-        let text = |requests: &[String]| in_words_of_http1(&requests.join("\n--\n"));
+        let text = |requests: &[String]| {
+            in_words_of_http1(&requests.iter().map(grouped).collect::<Vec<_>>().join("\n--\n"))
+        };
         same(&format!("what {name} saw, from that over HTTP/1,"), &text(got), &text(requests))?;
     }
     for (name, text) in &over_http1.logs {
@@ -58,8 +65,24 @@ pub(crate) fn alike(over_other: &Seen, over_http1: &Seen) -> Result<(), String> 
     Ok(())
 }
 
+/// The words of a case, and what is compared with them: over HTTP/2 both are folded.
+fn in_words_of(case: &Case, text: &str) -> String {
+    if case.over == Over::Http2 { in_words_of_http1(text) } else { text.to_owned() }
+}
+
 /// Fields of an answer that say how HTTP/1 carries it.
 const OF_HTTP1: [&str; 4] = ["connection", "keep-alive", "transfer-encoding", "content-length"];
+
+/// A request of a service with its fields in the order of their names: HTTP/2 carries cookies apart, and an order only
+/// among fields of one name.
+fn grouped(request: &String) -> String {
+    let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
+    let mut lines: Vec<&str> = head.lines().collect();
+    if let Some(fields) = lines.get_mut(1..) {
+        fields.sort_by_key(|line| line.split(':').next().map(str::to_ascii_lowercase));
+    }
+    format!("{}\n\n{body}", lines.join("\n"))
+}
 
 /// Small letters, since names of fields have no others in HTTP/2, and the version and scheme of HTTP/1 without TLS.
 fn in_words_of_http1(text: &str) -> String {
@@ -79,10 +102,10 @@ pub(crate) fn expected(case: &Case, seen: &Seen) -> Result<(), String> {
                 let answer = answers.last().ok_or("an expectation before the first answer")?;
                 meets(answer, expect)?;
             }
-            Step::Saw(name, what) => saw(seen, name, what)?,
+            Step::Saw(name, what) => saw(case, seen, name, what)?,
             Step::Log(text) => {
-                let all: String = seen.logs.values().map(String::as_str).collect();
-                holds("the access logs", all.lines(), text)?;
+                let all: String = seen.logs.values().map(|log| in_words_of(case, log)).collect();
+                holds("the access logs", all.lines(), &in_words_of(case, text))?;
             }
             Step::Error(text) => holds("the error log", seen.errors.iter().map(String::as_str), text)?,
             Step::ConfigError(text) => {
@@ -120,8 +143,9 @@ fn meets(answer: &Answer, expect: &Expect) -> Result<(), String> {
     if met { Ok(()) } else { Err(difference("an answer", &shown, &what)) }
 }
 
-fn saw(seen: &Seen, name: &str, what: &str) -> Result<(), String> {
+fn saw(case: &Case, seen: &Seen, name: &str, what: &str) -> Result<(), String> {
     let requests = seen.services.get(name).ok_or(format!("no service {name}"))?;
+    let requests: Vec<String> = requests.iter().map(|request| in_words_of(case, request)).collect();
     let count = |word: &str| what.strip_suffix(word).and_then(|number| number.trim().parse::<usize>().ok());
     if what == "nothing" {
         return same(&format!("what {name} saw"), &requests.join("\n--\n"), "");
@@ -133,6 +157,7 @@ fn saw(seen: &Seen, name: &str, what: &str) -> Result<(), String> {
         let own = seen.connections.get(name).copied().unwrap_or(0);
         return same(&format!("connections of {name}"), &own.to_string(), &number.to_string());
     }
+    let what = &in_words_of(case, what);
     if let Some(absent) = what.strip_prefix('!') {
         let found = requests.iter().flat_map(|request| request.lines()).find(|line| line.starts_with(absent));
         return same(&format!("what {name} should not see"), found.unwrap_or(""), "");

@@ -108,7 +108,7 @@ fn compare(case: &Case) -> Result<(), String> {
         return Err(format!("the case expects what nginx does not do: {error}"));
     }
     let ours = ours.map_err(|error| format!("Doorward: {error}"))?;
-    judge::equal(&ours, &theirs)?;
+    judge::equal(case, &ours, &theirs)?;
     // What nginx itself does otherwise over another protocol is no expectation of it.
     if met.is_ok() {
         judge::expected(case, &ours).map_err(|error| format!("Doorward: {error}"))
