@@ -45,13 +45,12 @@ fn main() -> ExitCode {
         })
         .collect();
     files.push(("access/satisfy".to_owned(), Ok(satisfy::file())));
-    let served = Over::ALL.map(|over| over.is_served(&doorward()));
     let mut all = Vec::new();
     for (name, text) in files {
         match text.and_then(|text| case::read(&text)) {
             Ok(cases) => {
-                for (over, served) in Over::ALL.into_iter().zip(served) {
-                    trials.extend(cases.iter().map(|case| trial(&name, case, over, served)));
+                for over in Over::ALL {
+                    trials.extend(cases.iter().map(|case| trial(&name, case, over)));
                 }
                 all.extend(cases);
             }
@@ -65,18 +64,12 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// The program to test.
-fn doorward() -> PathBuf {
-    env::var_os("DOORWARD_BINARY")
-        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_doorward")), PathBuf::from)
-}
-
-fn trial(file: &str, case: &Case, over: Over, served: bool) -> Trial {
+fn trial(file: &str, case: &Case, over: Over) -> Trial {
     let mut name = format!("{file}::{}", case.name.replace(' ', "_"));
     if over != Over::Http1 {
         name += &format!("_over_{}", over.name());
     }
-    let cannot = if served { over.cannot(case) } else { Some("not served yet".to_owned()) };
+    let cannot = over.cannot(case);
     let case = case.over(over);
     let test = name.clone();
     let trial = Trial::test(name, move || {
@@ -91,7 +84,8 @@ fn trial(file: &str, case: &Case, over: Over, served: bool) -> Trial {
 
 /// One case: on both servers at the same time, each with services and a folder of its own.
 fn compare(case: &Case) -> Result<(), String> {
-    let doorward = doorward();
+    let doorward = env::var_os("DOORWARD_BINARY")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_doorward")), PathBuf::from);
     let oracle = oracle::nginx()?;
     if doorward == oracle.binary && oracle.version < case.since {
         // The cases alone are checked, with an nginx that this one does not speak of.

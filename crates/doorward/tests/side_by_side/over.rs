@@ -2,9 +2,6 @@
 //! for.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use crate::case::{Case, Step};
 use crate::request::{Part, Reader, proxy_header};
@@ -34,24 +31,6 @@ impl Over {
             Over::Http2 => "HTTP/2",
             Over::Tls => "TLS",
         }
-    }
-
-    /// Whether this program accepts a configuration with what this needs.
-    pub(crate) fn is_served(self, program: &Path) -> bool {
-        let text = match self {
-            Over::Http1 => return true,
-            Over::Http2 => "events {} http { http2 on; server { listen 127.0.0.1:1; } }",
-            Over::Tls => "events {} http { ssl_reject_handshake on; server { listen 127.0.0.1:1 ssl; } }",
-        };
-        let check = || {
-            let folder = tempfile::tempdir()?;
-            fs::create_dir(folder.path().join("logs"))?;
-            fs::write(folder.path().join("conf"), text)?;
-            let mut command = Command::new(program);
-            command.arg("-t").arg("-p").arg(folder.path()).args(["-c", "conf"]);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
-        };
-        check().is_ok_and(|status| status.success())
     }
 
     /// The configuration of a case with what this needs.
