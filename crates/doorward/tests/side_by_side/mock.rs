@@ -2,23 +2,29 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
+
+use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::script::{Act, Script};
 
 /// A running service; it listens on a port and on a socket `NAME.sock` in the server's folder.
 pub(crate) struct Mock {
     memory: Arc<Memory>,
+    listeners: (Arc<TcpListener>, Arc<UnixListener>),
 }
 
 struct Memory {
     name: String,
     script: Script,
     seen: Mutex<Seen>,
+    over: AtomicBool,
 }
 
 /// What a service saw.
@@ -44,12 +50,17 @@ impl Mock {
         script: Script,
         folder: &Path,
     ) -> io::Result<Self> {
-        let local = UnixListener::bind(folder.join(format!("{name}.sock")))?;
-        let memory = Arc::new(Memory { name: name.to_owned(), script, seen: Mutex::default() });
-        // The threads wait for connections until the test program ends; they hold nothing but a port.
-        let own = Arc::clone(&memory);
+        let local = Arc::new(UnixListener::bind(folder.join(format!("{name}.sock")))?);
+        let listener = Arc::new(listener);
+        let memory = Arc::new(Memory {
+            name: name.to_owned(),
+            script,
+            seen: Mutex::default(),
+            over: AtomicBool::new(false),
+        });
+        let (own, of_all) = (Arc::clone(&memory), Arc::clone(&listener));
         thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
+            for stream in of_all.incoming().take_while(|_| !own.over.load(Ordering::Acquire)).flatten() {
                 let memory = Arc::clone(&own);
                 thread::spawn(move || {
                     let writer = stream.try_clone()?;
@@ -57,9 +68,9 @@ impl Mock {
                 });
             }
         });
-        let own = Arc::clone(&memory);
+        let (own, of_all) = (Arc::clone(&memory), Arc::clone(&local));
         thread::spawn(move || {
-            for stream in local.incoming().flatten() {
+            for stream in of_all.incoming().take_while(|_| !own.over.load(Ordering::Acquire)).flatten() {
                 let memory = Arc::clone(&own);
                 thread::spawn(move || {
                     let writer = stream.try_clone()?;
@@ -67,11 +78,21 @@ impl Mock {
                 });
             }
         });
-        Ok(Self { memory })
+        Ok(Self { memory, listeners: (listener, local) })
     }
 
     pub(crate) fn seen(&self) -> Seen {
         self.memory.seen().clone()
+    }
+}
+
+impl Drop for Mock {
+    /// Thousands of services are started in one program: each gives its sockets back.
+    fn drop(&mut self) {
+        self.memory.over.store(true, Ordering::Release);
+        // Who waits for a connection learns by this that none will come.
+        let _ = shutdown(self.listeners.0.as_raw_fd(), Shutdown::Both);
+        let _ = shutdown(self.listeners.1.as_raw_fd(), Shutdown::Both);
     }
 }
 

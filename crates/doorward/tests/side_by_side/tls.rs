@@ -87,7 +87,8 @@ impl Tls {
             }
             self.connection.read_tls(socket)?;
             let taken = self.connection.process_new_packets();
-            self.flush(socket)?;
+            // Who has closed may have answered before.
+            let _ = self.flush(socket);
             taken.map_err(io::Error::other)?;
         }
     }
