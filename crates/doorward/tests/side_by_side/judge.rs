@@ -25,7 +25,7 @@ pub(crate) fn equal(case: &Case, ours: &Seen, theirs: &Seen) -> Result<(), Strin
         let none = Vec::new();
         let got = ours.services.get(name).unwrap_or(&none);
         let text = |requests: &[String]| match case.over {
-            Over::Http2 => requests.iter().map(grouped).collect::<Vec<_>>().join("\n--\n"),
+            Over::Http2 => requests.iter().map(|request| grouped(request)).collect::<Vec<_>>().join("\n--\n"),
             Over::Http1 | Over::Tls => requests.join("\n--\n"),
         };
         same(&format!("what {name} saw"), &text(got), &text(requests))?;
@@ -54,7 +54,9 @@ pub(crate) fn alike(over_other: &Seen, over_http1: &Seen) -> Result<(), String> 
         let none = Vec::new();
         let got = over_other.services.get(name).unwrap_or(&none);
         let text = |requests: &[String]| {
-            in_words_of_http1(&requests.iter().map(grouped).collect::<Vec<_>>().join("\n--\n"))
+            in_words_of_http1(
+                &requests.iter().map(|request| grouped(request)).collect::<Vec<_>>().join("\n--\n"),
+            )
         };
         same(&format!("what {name} saw, from that over HTTP/1,"), &text(got), &text(requests))?;
     }
@@ -75,7 +77,7 @@ const OF_HTTP1: [&str; 4] = ["connection", "keep-alive", "transfer-encoding", "c
 
 /// A request of a service with its fields in the order of their names: HTTP/2 carries cookies apart, and an order only
 /// among fields of one name.
-fn grouped(request: &String) -> String {
+fn grouped(request: &str) -> String {
     let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
     let mut lines: Vec<&str> = head.lines().collect();
     if let Some(fields) = lines.get_mut(1..) {
