@@ -39,13 +39,15 @@ impl Guard {
     /// Looks at what was read.
     pub(super) fn look(&mut self, mut bytes: &[u8]) -> Result<(), Abuse> {
         self.read += bytes.len() as u64;
+        let mut taken_back = 0;
         while let Some(frame) = self.frames.next(&mut bytes) {
             match frame.kind {
                 kind::DATA | kind::HEADERS | kind::CONTINUATION => self.useful += u64::from(frame.length),
-                kind::RST_STREAM => self.resets = self.resets.checked_sub(1).ok_or(Abuse::Resets)?,
+                kind::RST_STREAM => taken_back += 1,
                 _ => {}
             }
         }
+        self.resets = self.resets.checked_sub(taken_back).ok_or(Abuse::Resets)?;
         if self.read / BYTES_EACH > self.useful + GRANTED { Err(Abuse::Flood) } else { Ok(()) }
     }
 
