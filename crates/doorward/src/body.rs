@@ -9,6 +9,7 @@ use crate::exchange::Exchange;
 use crate::included::Included;
 use crate::modules::cache::Fill;
 use crate::modules::fastcgi::FastCgiBody;
+use crate::modules::gzip::Gzipping;
 use crate::modules::proxy::{Tunnel, UpstreamBody, hand_out};
 use crate::modules::store::Storing;
 
@@ -42,6 +43,8 @@ pub enum Body {
     Part(Box<Part>),
     /// What another location answers.
     Included(Box<Included>),
+    /// Another, compressed on its way.
+    Gzip(Box<Gzipping>),
 }
 
 /// A part of a file.
@@ -150,6 +153,7 @@ impl Body {
             }
             Body::Part(part) => Box::pin(part.next(ex, out, most)).await,
             Body::Included(included) => Box::pin(included.next(ex, out, most)).await,
+            Body::Gzip(gzip) => gzip.next(ex, out, most).await,
         }
     }
 
@@ -167,6 +171,7 @@ impl Body {
             Body::Parts(parts) => parts.iter().all(Body::is_done),
             Body::Part(part) => part.length == 0,
             Body::Included(included) => included.is_done(),
+            Body::Gzip(gzip) => gzip.is_done(),
         }
     }
 
@@ -211,6 +216,7 @@ impl Body {
             Body::Upstream(upstream) => Some(upstream),
             Body::Filling(fill) => Some(fill.upstream()),
             Body::Storing(storing) => storing.body().upstream(),
+            Body::Gzip(gzip) => gzip.body().upstream(),
             _ => None,
         }
     }
@@ -223,6 +229,7 @@ impl Body {
             Body::Part(part) => part.body.is_filling(),
             Body::Parts(parts) => parts.iter().any(Body::is_filling),
             Body::Included(included) => included.is_filling(),
+            Body::Gzip(gzip) => gzip.body().is_filling(),
             _ => false,
         }
     }
@@ -241,6 +248,7 @@ impl Body {
                 }
             }
             Body::Included(included) => Box::pin(included.discard(ex)).await,
+            Body::Gzip(gzip) => gzip.discard(ex).await,
             _ => {}
         }
     }

@@ -70,6 +70,8 @@ pub struct Visit<'c> {
     pub auth: RefCell<crate::modules::auth_outcome::Outcome>,
     /// The client's identifier (`userid`).
     pub userid: RefCell<crate::modules::userid::State>,
+    /// Bytes of the body before and after it was compressed (`$gzip_ratio`).
+    pub gzipped: Cell<(u64, u64)>,
     /// Whether the client let a timeout pass.
     pub timed_out: Cell<bool>,
     /// Whether the response was written whole (`$request_completion`).
@@ -120,6 +122,7 @@ impl<'c> Visit<'c> {
             held: RefCell::default(),
             auth: RefCell::default(),
             userid: RefCell::default(),
+            gzipped: Cell::default(),
             timed_out: Cell::new(false),
             complete: Cell::new(false),
             trace: OnceCell::new(),

@@ -6,8 +6,8 @@ use crate::field_names::AlikeNames;
 use crate::locate::Locations;
 use crate::modules::{
     access, access_log, addition, auth_basic, auth_jwt, auth_request, auth_require, auth_service, core,
-    fastcgi, headers, limits, otel, proxy, realip, referer, rewrite, secure_link, static_files, try_files,
-    tunnel, userid,
+    fastcgi, gzip, headers, limits, otel, proxy, realip, referer, rewrite, secure_link, static_files,
+    try_files, tunnel, userid,
 };
 
 /// The plan of one location (or of a server, for what happens before a location is chosen).
@@ -186,6 +186,8 @@ pub enum Filter {
     UserId(Box<userid::UserId>),
     /// `add_before_body`, `add_after_body`.
     Addition(Box<addition::Addition>),
+    /// Compresses the body.
+    Gzip(Box<gzip::Gzip>),
 }
 
 /// What a method of the access phase says of a request that it does not refuse.

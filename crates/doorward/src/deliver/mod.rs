@@ -163,6 +163,9 @@ async fn stream(ex: &mut Exchange<'_>, body: &mut Body, response: &mut Response)
             Err(Truncated) if response.is_unsent() && is_broken(body) => break Err(Truncated),
             Err(Truncated) => {
                 // What was read already is the client's; the end is missing, and it must see that.
+                if !piece.is_empty() {
+                    response.frame(ex, body, &mut piece, true, false);
+                }
                 let _ = send(ex, response, &mut piece).await;
                 break Err(Truncated);
             }
@@ -211,6 +214,7 @@ fn is_broken(body: &Body) -> bool {
 fn reads_ahead(body: &Body) -> Option<Limits> {
     match body {
         Body::Upstream(upstream) => upstream.reads_ahead(),
+        Body::Gzip(gzip) => reads_ahead(gzip.body()),
         _ => None,
     }
 }

@@ -1,9 +1,9 @@
 //! Directives of HTTP itself, its log included.
 
-use conf::Arg::{Choice, Flag, Many, Number, Offset, Optional, Size, Text, Time};
+use conf::Arg::{Flag, Number, Offset, Optional, Size, Text, Time};
 
 use super::contexts::{HS, HSL, HTTP, IF_IN_LOCATION};
-use super::verdict::{NO_POST_ACTION, NO_THREADS, NOT_BUILT, OWN_FILES, OWN_HASHES, OWN_MEMORY, OWN_WRITES};
+use super::verdict::{NO_POST_ACTION, NO_THREADS, OWN_FILES, OWN_HASHES, OWN_MEMORY, OWN_WRITES};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
@@ -14,17 +14,6 @@ pub(super) static ROWS: &[Row] = &[
     row("connection_pool_size", HS, &[Size], OWN_MEMORY),
     row("directio", HSL, &[Text("size | off")], OWN_FILES),
     row("directio_alignment", HSL, &[Offset], OWN_FILES),
-    row("gzip_disable", HSL, &[Many(&Text("regex"))], NOT_BUILT),
-    row("gzip_http_version", HSL, &[Choice(&["1.0", "1.1"])], NOT_BUILT),
-    row(
-        "gzip_proxied",
-        HSL,
-        &[Many(&Text(
-            "off | expired | no-cache | no-store | private | no_last_modified | no_etag | auth | any",
-        ))],
-        NOT_BUILT,
-    ),
-    row("gzip_vary", HSL, &[Flag], NOT_BUILT),
     row("open_file_cache", HSL, &[Text("off | max=N"), Optional(&Text("inactive=time"))], OWN_FILES),
     row("open_file_cache_errors", HSL, &[Flag], OWN_FILES),
     row("open_file_cache_events", HSL, &[Flag], OWN_FILES),

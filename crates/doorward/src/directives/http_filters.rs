@@ -8,13 +8,9 @@ use super::{Row, free, row};
 
 pub(super) static ROWS: &[Row] = &[
     // ngx_http_gzip_filter_module
-    row("gzip", HSL.or(IF_IN_LOCATION), &[Flag], NOT_BUILT),
     row("gzip_buffers", HSL, &[Number, Size], OWN_MEMORY),
-    row("gzip_comp_level", HSL, &[Number], NOT_BUILT),
     row("gzip_hash", HSL, &[Size], OWN_MEMORY),
-    row("gzip_min_length", HSL, &[Size], NOT_BUILT),
     row("gzip_no_buffer", HSL, &[Flag], OWN_MEMORY),
-    row("gzip_types", HSL, &[Many(&Text("mime-type"))], NOT_BUILT),
     row("gzip_window", HSL, &[Size], OWN_MEMORY),
     row("postpone_gzipping", HSL, &[Size], OWN_MEMORY),
     // ngx_http_gunzip_filter_module

@@ -16,6 +16,7 @@ pub mod core;
 pub mod empty_gif;
 pub mod fastcgi;
 pub mod geo;
+pub mod gzip;
 pub mod headers;
 pub mod http2;
 pub mod identity;
@@ -116,6 +117,8 @@ pub static MODULES: &[&Module] = &[
     &headers::MODULE,
     &userid::MODULE,
     &addition::MODULE,
+    &gzip::MODULE,
+    &gzip::WHOM,
     &access_log::MODULE,
     &otel::MODULE,
 ];

@@ -1,6 +1,7 @@
 //! Folds away what may differ between two servers: ports, folders, dates, product names, old defaults.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
 use crate::client::Answer;
 use crate::mock::Request;
@@ -38,6 +39,7 @@ impl Fold {
 
     /// An answer: fields in the order of their names, those with a time or a product without it.
     pub(crate) fn answer(&self, answer: &mut Answer) {
+        unpack(answer);
         let body = self.bytes(&answer.body);
         let length = answer.body.len().to_string();
         // Where the product's name was in a page, its length is no longer that of the text compared.
@@ -101,6 +103,21 @@ impl Fold {
                 self.text(&format!("{level}] {rest}"))
             })
             .collect()
+    }
+}
+
+/// A compressed body as what is in it, as far as it came: each server may have packed it in its way.
+fn unpack(answer: &mut Answer) {
+    let is_packed = |(name, value): &(String, String)| {
+        name.eq_ignore_ascii_case("content-encoding") && value.eq_ignore_ascii_case("gzip")
+    };
+    if answer.fields.iter().any(is_packed) {
+        let mut unpacked = Vec::new();
+        // One that is cut off is an error behind what there was of it, and the answer says that it was cut off.
+        let whole = flate2::bufread::GzDecoder::new(&answer.body[..]).read_to_end(&mut unpacked);
+        if whole.is_ok() || !unpacked.is_empty() {
+            answer.body = unpacked;
+        }
     }
 }
 
