@@ -16,6 +16,11 @@ impl MediaTypes {
         MediaTypes(Some(HashSet::from([b"text/html".to_vec()])))
     }
 
+    /// These types.
+    pub fn of(types: &[&str]) -> MediaTypes {
+        MediaTypes(Some(types.iter().map(|media_type| media_type.as_bytes().to_vec()).collect()))
+    }
+
     /// Adds the types of a directive; `*` is all there are.
     pub fn add(&mut self, node: &Node, cx: &mut Compiler) -> Result<(), Diagnostic> {
         for word in &node.args {

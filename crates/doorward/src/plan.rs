@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::field_names::AlikeNames;
 use crate::locate::Locations;
 use crate::modules::{
-    access, access_log, addition, auth_basic, auth_jwt, auth_request, auth_require, auth_service, core,
-    fastcgi, gzip, headers, limits, otel, proxy, realip, referer, rewrite, secure_link, static_files,
+    access, access_log, addition, auth_basic, auth_jwt, auth_request, auth_require, auth_service, charset,
+    core, fastcgi, gzip, headers, limits, otel, proxy, realip, referer, rewrite, secure_link, static_files,
     try_files, tunnel, userid,
 };
 
@@ -186,6 +186,8 @@ pub enum Filter {
     UserId(Box<userid::UserId>),
     /// `add_before_body`, `add_after_body`.
     Addition(Box<addition::Addition>),
+    /// Says which charset a text is in.
+    Charset(Box<charset::Charset>),
     /// Compresses the body.
     Gzip(Box<gzip::Gzip>),
 }

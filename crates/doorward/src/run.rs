@@ -369,6 +369,7 @@ fn filter(ex: &mut Exchange<'_>, mut body: Body) -> Result<Body, u16> {
             Filter::Headers(headers) => headers.apply(ex),
             Filter::UserId(userid) => userid.apply(ex),
             Filter::Addition(addition) => body = addition.apply(ex, body),
+            Filter::Charset(charset) => charset.apply(ex),
             Filter::Gzip(gzip) => body = gzip.apply(ex, body),
         }
     }

@@ -17,9 +17,7 @@ pub(super) static ROWS: &[Row] = &[
     row("gunzip", HSL, &[Flag], NOT_BUILT),
     row("gunzip_buffers", HSL, &[Number, Size], OWN_MEMORY),
     // ngx_http_charset_filter_module
-    row("charset", HSL.or(IF_IN_LOCATION), &[Text("charset | off")], NOT_BUILT),
     free("charset_map", HTTP, &[Text("charset1"), Text("charset2")], NOT_BUILT),
-    row("charset_types", HSL, &[Many(&Text("mime-type"))], NOT_BUILT),
     row("override_charset", HSL.or(IF_IN_LOCATION), &[Flag], NOT_BUILT),
     row("source_charset", HSL.or(IF_IN_LOCATION), &[Text("charset")], NOT_BUILT),
     // ngx_http_sub_filter_module

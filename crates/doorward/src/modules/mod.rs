@@ -12,6 +12,7 @@ pub mod auth_require;
 pub mod auth_service;
 pub mod autoindex;
 pub mod cache;
+pub mod charset;
 pub mod core;
 pub mod empty_gif;
 pub mod fastcgi;
@@ -117,6 +118,7 @@ pub static MODULES: &[&Module] = &[
     &headers::MODULE,
     &userid::MODULE,
     &addition::MODULE,
+    &charset::MODULE,
     &gzip::MODULE,
     &gzip::WHOM,
     &access_log::MODULE,
