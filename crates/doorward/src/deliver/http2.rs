@@ -32,7 +32,9 @@ impl Response {
     /// Makes the head.
     pub(super) fn new(ex: &Exchange<'_>, body: &Body) -> Response {
         let bodiless = is_bodiless(ex, body);
-        let empty = ex.response.content_length == Some(0) && matches!(body, Body::Empty);
+        let empty = ex.response.content_length == Some(0)
+            && matches!(body, Body::Empty)
+            && !ex.response.adds_trailers;
         Response {
             head: Some(head(ex)),
             has_body: !bodiless && !empty,

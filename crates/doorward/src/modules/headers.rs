@@ -58,7 +58,7 @@ pub static MODULE: Module = Module {
         let expires = settings.expires.clone().unwrap_or(Expires::Off);
         let (fields, trailers) = (settings.fields.lines.clone(), settings.trailers.lines.clone());
         if !fields.is_empty() || !trailers.is_empty() || expires != Expires::Off {
-            plan.filters.push(Filter::Headers(Headers { fields, trailers: !trailers.is_empty(), expires }));
+            plan.filters.push(Filter::Headers(Headers { fields, expires }));
             plan.trailers = trailers;
         }
         Ok(())
@@ -132,7 +132,6 @@ fn inherit(node: &Node) -> Result<Inherit, Diagnostic> {
 /// What a location adds to the heads of its responses.
 pub struct Headers {
     fields: Vec<Line>,
-    trailers: bool,
     expires: Expires,
 }
 
@@ -155,7 +154,7 @@ impl Headers {
                 }
             }
         }
-        ex.response.adds_trailers = self.trailers;
+        ex.response.adds_trailers = ex.plan.trailers.iter().any(|line| safe || line.always);
     }
 }
 
