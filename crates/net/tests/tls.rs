@@ -35,6 +35,19 @@ fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     (Arc::new(server), Arc::new(client))
 }
 
+fn hello(config: &Arc<ClientConfig>) -> ClientConnection {
+    ClientConnection::new(config.clone(), ServerName::try_from("localhost").unwrap()).unwrap()
+}
+
+/// What a client has to send, as bytes of TLS.
+fn flight(client: &mut ClientConnection) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut bytes).unwrap();
+    }
+    bytes
+}
+
 /// Both ends of a new connection over TCP, without TLS: (client, server).
 async fn connected() -> (Stream, Stream) {
     let any_port = Address::Inet("127.0.0.1:0".parse().unwrap());
@@ -186,5 +199,31 @@ fn a_connection_that_ends_says_so_before_the_socket_does() {
         assert_eq!(server.read(&mut read, 100).await.unwrap(), 10);
         let nothing = poll_fn(|cx| Poll::Ready(server.poll_write(cx, b"x").is_pending())).await;
         assert!(!nothing, "a write behind goodbye is an error at once");
+    });
+}
+
+#[test]
+fn what_comes_behind_goodbye_is_thrown_away() {
+    run(async {
+        let (mut client, mut server) = connected().await;
+        let (server_config, client_config) = configs();
+        server.start_tls(ServerConnection::new(server_config).unwrap().into(), Vec::new());
+        let mut connection = hello(&client_config);
+        while connection.is_handshaking() {
+            client.write_all(&flight(&mut connection)).await.unwrap();
+            let mut read = Vec::new();
+            let shaking = poll_fn(|cx| {
+                let _ = server.poll_handshake(cx);
+                client.poll_read(cx, &mut read, 65536)
+            });
+            shaking.await.unwrap();
+            connection.read_tls(&mut &read[..]).unwrap();
+            connection.process_new_packets().unwrap();
+        }
+        connection.send_close_notify();
+        let rest = [&*flight(&mut connection), &[0; 20_000]].concat();
+        client.write_all(&rest).await.unwrap();
+        settle().await;
+        assert_eq!(server.read(&mut Vec::new(), 100).await.unwrap(), 0);
     });
 }

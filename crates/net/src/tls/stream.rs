@@ -223,7 +223,8 @@ impl Tls {
         mut bytes: &[u8],
         mut target: Option<&mut Target<'_>>,
     ) -> io::Result<()> {
-        while !bytes.is_empty() {
+        // Behind a goodbye rustls reads nothing more.
+        while !bytes.is_empty() && !self.ended {
             if self.plain > 0 {
                 self.unread.extend_from_slice(bytes);
                 break;
