@@ -2,6 +2,7 @@
 //! asked; what a request goes through is done by the same code that serves.
 
 mod page;
+mod target;
 mod walk;
 
 use std::io::Write as _;
@@ -13,7 +14,7 @@ use conf::{Disk, Tree};
 use net::{Address, Socket};
 use wire::h1::{RequestHead, RequestParser};
 
-use super::flags::{Flags, Request};
+use super::flags::Flags;
 use super::say::say;
 use crate::client::Client;
 use crate::compile::{Paths, compile};
@@ -23,6 +24,7 @@ use crate::log::Logs;
 use crate::modules::identity;
 use crate::worker::{Service, Tenure, Worker};
 use page::Page;
+use target::Target;
 
 /// Prints what would become of the request; 1 where that cannot be said.
 pub fn run(flags: &Flags) -> ExitCode {
@@ -70,56 +72,6 @@ fn explain(flags: &Flags) -> Result<String, String> {
         let client = Client::new(Socket::Unix(near).into(), from, 1, listener, worker.timers.deadline());
         told(&tree, &service, &worker, &client, &target)
     })
-}
-
-/// A request as it would come in.
-struct Target {
-    /// The port, where a URL with a host says it or leaves it to http.
-    port: Option<u16>,
-    /// All of its head.
-    bytes: Vec<u8>,
-    /// Its line, for the reader.
-    line: String,
-}
-
-impl Target {
-    fn of(request: &Request) -> Result<Target, String> {
-        let url = request.url.as_deref().unwrap_or_default();
-        let rest = match url.split_once("://") {
-            Some(("http", rest)) => rest,
-            Some(("https", _)) => return Err("https is not served yet: explain the http:// URL".to_owned()),
-            Some(_) => return Err(format!("\"{url}\" is no URL of a request: http://HOST/PATH, or a path")),
-            None if url.starts_with('/') => url,
-            None => return Err(format!("\"{url}\" is no URL of a request: http://HOST/PATH, or a path")),
-        };
-        let cut = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(cut);
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        let parsed = match authority {
-            "" => None,
-            text => Some(wire::host::host(text.as_bytes()).map_err(|_| format!("\"{text}\" is no host"))?),
-        };
-        let mut host = if authority.is_empty() { "localhost" } else { authority }.to_owned();
-        let method = request.method.as_deref().unwrap_or("GET");
-        let mut fields = String::new();
-        for field in &request.fields {
-            let Some((name, value)) = field.split_once(':').filter(|_| !field.contains(['\r', '\n'])) else {
-                return Err(format!("\"{field}\" is no field: -H 'Name: value'"));
-            };
-            if name.eq_ignore_ascii_case("host") {
-                host = value.trim().to_owned();
-                continue;
-            }
-            fields.push_str(&format!("{name}: {}\r\n", value.trim()));
-        }
-        let bytes = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n").into_bytes();
-        let port = match parsed {
-            Some(parsed) if parsed.port > 0 => Some(parsed.port),
-            Some(_) => Some(80),
-            None => None,
-        };
-        Ok(Target { line: format!("{method} http://{host}{path}"), port, bytes })
-    }
 }
 
 /// The listener that a request comes in by: the first on its port.
