@@ -330,8 +330,7 @@ pub async fn answer(
     let mut refused = refused;
     if head.version == Version::Http20
         && refused.is_none()
-        && !server.http2.on
-        && !config.listeners[client.listener].http2
+        && !http2::is_served(server, &config.listeners[client.listener])
     {
         let text =
             "client attempted to request the server name for which the negotiated protocol is disabled";

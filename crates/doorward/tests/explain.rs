@@ -11,6 +11,11 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+#[allow(dead_code, reason = "each test uses its part of it")]
+#[path = "tls/authority.rs"]
+mod authority;
+
+use authority::{Authority, self_signed};
 use tempfile::TempDir;
 
 const CONFIGURATION: &str = r#"daemon off; master_process off; error_log error.log; pid nginx.pid;
@@ -63,11 +68,15 @@ struct Place {
 
 impl Place {
     fn new() -> Place {
+        Place::of(CONFIGURATION)
+    }
+
+    fn of(configuration: &str) -> Place {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("logs")).unwrap();
         let app = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let text = CONFIGURATION
+        let text = configuration
             .replace("{port}", &port.to_string())
             .replace("{app}", &app.local_addr().unwrap().port().to_string());
         fs::write(folder.path().join("nginx.conf"), text).unwrap();
@@ -191,8 +200,14 @@ fn what_ends_a_request_is_told() {
 fn what_cannot_be_explained_is_said() {
     let place = Place::new();
     for (arguments, sentence) in [
-        (&["example.com"][..], "\"example.com\" is no URL of a request: http://HOST/PATH, or a path"),
-        (&["https://example.com/"], "https is not served yet: explain the http:// URL"),
+        (&["example.com"][..], "\"example.com\" is no URL of a request: https://HOST/PATH, or a path"),
+        (
+            &["ftp://example.com/"],
+            "\"ftp://example.com/\" is no URL of a request: https://HOST/PATH, or a path",
+        ),
+        (&["https://example.com/"], "nothing listens on port 443"),
+        (&["/", "--http2"], "no HTTP/2 is spoken there (http2 on): explain it without --http2"),
+        (&["/", "--cert", "/none"], "cannot load certificate \"/none\": (2: No such file or directory)"),
         (&["http://example.com:1/"], "nothing listens on port 1"),
         (&["/", "-H", "no field"], "\"no field\" is no field: -H 'Name: value'"),
         (&["/", "-H", "Content-Length: x"], "it would be refused with 400"),
@@ -269,4 +284,126 @@ fn a_token_is_looked_at_with_the_keys_that_are_there() {
     let told = place.explain(&[&url("/tokens"), "-H", TOKEN]);
     assert!(told.contains("the keys have to be asked for"), "{told}");
     assert!(told.contains("asks location = /keys for keys"), "{told}");
+}
+
+const OVER_TLS: &str = r#"daemon off; master_process off; error_log error.log; pid nginx.pid;
+events {}
+http {
+    access_log off;
+    error_log error.log;
+    server { listen 127.0.0.1:{port} ssl; server_name one.test; http2 on; ssl_certificate one.crt; ssl_certificate_key one.key; error_page 497 =301 https://$host$request_uri; return 404; }
+    server {
+        listen 127.0.0.1:{port} ssl;
+        server_name two.test *.two.test;
+        http2 on;
+        ssl_certificate two.crt; ssl_certificate_key two.key;
+        ssl_verify_client on; ssl_client_certificate ca.crt;
+        error_page 496 /why;
+        location / {
+            proxy_set_header X-Subject $ssl_client_s_dn;
+            proxy_set_header X-Spoken "$scheme $server_protocol $http2 $ssl_protocol";
+            proxy_pass http://127.0.0.1:{app};
+        }
+    }
+    server { listen 127.0.0.1:{port} ssl; server_name bare.test; return 204; }
+    server { listen 127.0.0.1:{port} ssl; server_name no.test; ssl_reject_handshake on; }
+}
+"#;
+
+#[test]
+fn over_tls_the_handshake_is_told_first() {
+    let place = Place::of(OVER_TLS);
+    let (one, two) = (self_signed("one.test"), self_signed("two.test"));
+    let authority = Authority::new("Authority");
+    let known = authority.issue("known.test", 5).certificate;
+    let expired = authority.issue_expired("known.test").certificate;
+    for (name, text) in [
+        ("one.crt", &one.certificate),
+        ("one.key", &one.key),
+        ("two.crt", &two.certificate),
+        ("two.key", &two.key),
+        ("ca.crt", &authority.certificate),
+        ("known.crt", &known),
+        ("expired.crt", &expired),
+    ] {
+        fs::write(place.folder.path().join(name), text).unwrap();
+    }
+    let file = |name: &str| place.folder.path().join(name).display().to_string();
+    let (known, expired) = (file("known.crt"), file("expired.crt"));
+    assert_eq!(
+        place.explain(&["https://a.two.test/x", "--cert", &known, "--http2", "-H", "X-Case: kept"]),
+        "GET https://a.two.test/x from 127.0.0.1\n\
+         \n\
+         tls asks for \"two.test\": it has the name \"a.two.test\" nginx.conf:7\n\
+         ssl_certificate two.crt nginx.conf:11\n\
+         ssl_verify_client on nginx.conf:12\n\
+         the client's certificate is trusted\n\
+         the client chooses HTTP/2\n\
+         server \"two.test\" on 127.0.0.1:PORT: it has the name \"a.two.test\" nginx.conf:7\n\
+         location / takes /x nginx.conf:14\n\
+         access nobody is asked\n\
+         answer proxy_pass http://127.0.0.1:APP nginx.conf:17\n\
+         to 127.0.0.1:APP\n\
+         GET /x HTTP/1.1\n\
+         Host: 127.0.0.1:APP\n\
+         X-Subject: O=Doorward\\, Inc.,CN=known.test\n\
+         X-Spoken: https HTTP/2.0 h2 ${ssl_protocol}\n\
+         x-case: kept\n\
+         errors error_page 496 /why nginx.conf:13\n\
+         log access_log off nginx.conf:4"
+    );
+    for (arguments, told) in [
+        (
+            &["https://two.test/"][..],
+            "the client may choose HTTP/2, which this one does not\n\
+             server \"two.test\" on 127.0.0.1:PORT: it has the name \"two.test\" nginx.conf:7\n\
+             wants a certificate, and the client shows none\nanswer 400 Bad Request\nunless error_page 496 /why nginx.conf:13",
+        ),
+        (
+            &["https://two.test/", "--cert", &expired],
+            "the client's certificate is not trusted: (10:certificate has expired)",
+        ),
+        (&["https://two.test/", "--cert", &expired], "does not trust the client's certificate\nanswer 400"),
+        // Nobody asks for it there.
+        (
+            &["https://one.test/", "--cert", &expired, "-H", "Host: two.test"],
+            "verifies clients, and the handshake was for \"one.test\"\nanswer 421 Misdirected Request",
+        ),
+        (
+            &["https://bare.test/"],
+            "tls asks for \"bare.test\": it has the name \"bare.test\" nginx.conf:20\n\
+             has no certificate: \"one.test\" shakes hands nginx.conf:6\n\
+             ssl_certificate one.crt nginx.conf:6",
+        ),
+        (
+            &["https://bare.test/", "--http2"],
+            "has no HTTP/2, which the client speaks\nanswer 421 Misdirected Request",
+        ),
+        (
+            &["https://no.test/"],
+            "ssl_reject_handshake on nginx.conf:21\nanswer none: the handshake is refused (unrecognized_name)",
+        ),
+        (&["https://[::1]/"], "since no name is asked for nginx.conf:6"),
+        (
+            &["http://two.test:{port}/a"],
+            "speaks TLS on this port, and the request is plain HTTP\nanswer 400 Bad Request",
+        ),
+        (
+            &["http://one.test:{port}/a"],
+            "answer 400 Bad Request\nunless error_page 497 =301 https://$host$request_uri nginx.conf:6",
+        ),
+        (&["/a", "-H", "Host: one.test"], "GET https://one.test/a from"),
+    ] {
+        let arguments: Vec<_> =
+            arguments.iter().map(|word| word.replace("{port}", &place.port.to_string())).collect();
+        let all = place.explain(&arguments.iter().map(|word| &**word).collect::<Vec<_>>());
+        assert!(all.contains(told), "{arguments:?}: wanted\n{told}\nin\n{all}");
+    }
+    for (url, sentence) in [
+        ("http://one.test/", "nothing listens on port 80"),
+        ("https://one.test:1/", "nothing listens on port 1"),
+    ] {
+        let said = place.output(&[url]).stderr;
+        assert!(String::from_utf8_lossy(&said).contains(sentence), "{url}");
+    }
 }

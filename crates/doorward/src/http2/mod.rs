@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use crate::client::Client;
-use crate::config::Server;
+use crate::config::{Listener, Server};
 use crate::connection::first_server;
 use crate::log::Level;
 use crate::modules::core::CoreValues;
@@ -83,8 +83,12 @@ pub fn is_chosen(client: &Client) -> bool {
 /// Whether a listener's clients may begin with HTTP/2.
 pub fn is_offered(client: &Client, service: &Service) -> bool {
     let config = &*service.config;
-    let listener = &config.listeners[client.listener];
-    listener.http2 || first_server(client, config).http2.on
+    is_served(first_server(client, config), &config.listeners[client.listener])
+}
+
+/// Whether a server's requests may come in HTTP/2.
+pub fn is_served(server: &Server, listener: &Listener) -> bool {
+    listener.http2 || server.http2.on
 }
 
 /// Reads until it is known whether the client begins with the preface of HTTP/2 (RFC 9113, 3.4).

@@ -25,7 +25,7 @@ pub struct Flags {
     pub quiet: bool,
     /// `--strict`: what is warned about fails the test.
     pub strict: bool,
-    /// `--explain`, `-H`, `--method`, `--from`: the request that is explained.
+    /// `--explain`, `-H`, `--method`, `--from`, `--http2`, `--cert`: the request that is explained.
     pub request: Request,
     /// Whether root has started the program.
     pub as_root: bool,
@@ -42,6 +42,10 @@ pub struct Request {
     pub method: Option<String>,
     /// `--from`: the client's address, where it is not 127.0.0.1.
     pub from: Option<String>,
+    /// `--http2`.
+    pub http2: bool,
+    /// `--cert`: the file with the certificate that the client shows.
+    pub certificate: Option<String>,
 }
 
 /// What to do.
@@ -139,6 +143,8 @@ impl Flags {
                 Short('H') => flags.request.fields.push(text(&parser.value()?)),
                 Long("method") => flags.request.method = Some(text(&parser.value()?)),
                 Long("from") => flags.request.from = Some(text(&parser.value()?)),
+                Long("http2") => flags.request.http2 = true,
+                Long("cert") => flags.request.certificate = Some(text(&parser.value()?)),
                 Short('t') if !matches!(flags.action, Action::Test { dump: true }) => {
                     flags.action = Action::Test { dump: false };
                 }
@@ -241,7 +247,7 @@ pub fn print_help() {
          \x20 -T            : test configuration, dump it and exit\n\
          \x20 --strict      : with -t or -T: fail when there are warnings\n\
          \x20 --explain URL : with -t: what would become of a request, and where that is written;\n\
-         \x20                 with -H 'Name: value', --method METHOD, --from ADDRESS\n\
+         \x20                 with -H 'Name: value', --method METHOD, --from ADDRESS, --http2, --cert FILE\n\
          \x20 -q            : suppress non-error messages during configuration testing\n\
          \x20 -s signal     : send signal to a master process: stop, quit, reopen, reload\n\
          \x20 -p prefix     : set prefix path (default: {}/)\n\

@@ -1,6 +1,5 @@
 //! The handshake of a client: its first message says which server it wants, and so with which settings it goes on.
 
-use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
@@ -147,21 +146,10 @@ async fn shake_hands(
     // The answer is several writes, and so is what follows it: none is to wait for an acknowledgement.
     client.send_at_once();
     let hello = accepted.client_hello();
-    let mut tls = Tls {
-        server: hosts.default,
-        negotiated: None,
-        server_name: hello.server_name().map(Into::into),
-        offer: config.tls_wanted.offer.then(|| Box::new(Offer::of(&hello))),
-        outcome: OnceCell::new(),
-    };
-    if let Some(name) = &tls.server_name {
-        let name = name.trim_end_matches('.').to_ascii_lowercase();
-        if let Some((at, _)) = hosts.named(name.as_bytes()) {
-            (tls.server, tls.negotiated) = (at, Some(name.into()));
-        }
-    }
+    let mut tls = Tls::asked(hello.server_name(), hosts);
+    tls.offer = config.tls_wanted.offer.then(|| Box::new(Offer::of(&hello)));
     *chosen = tls.server;
-    let Some((server, settings)) = settings(config, hosts, tls.server) else {
+    let Some((_, server, settings)) = settings(config, hosts, tls.server) else {
         write(client, &UNRECOGNIZED_NAME).await;
         return Err(Failure::Rejected);
     };
@@ -203,21 +191,20 @@ async fn shake_hands(
     Ok(())
 }
 
-/// How the server shakes hands; one without settings of its own as the address's default does. None refuses.
-fn settings<'c>(
+/// How the server shakes hands, and who that is: one without settings of its own as the address's default does. None refuses.
+pub(super) fn settings<'c>(
     config: &'c Config,
     hosts: &Hosts,
     server: usize,
-) -> Option<(&'c ServerTls, &'c Arc<ServerConfig>)> {
-    let asked = config.servers[server].tls.as_ref();
+) -> Option<(usize, &'c ServerTls, &'c Arc<ServerConfig>)> {
+    let of = |server: usize| config.servers[server].tls.as_ref();
+    let asked = of(server);
     if asked.is_some_and(|tls| tls.rejects) {
         return None;
     }
-    let tls = match asked.filter(|tls| tls.config.is_some()) {
-        Some(tls) => tls,
-        None => config.servers[hosts.default].tls.as_ref()?,
-    };
-    Some((tls, tls.config.as_ref()?))
+    let shakes = if asked.is_some_and(|tls| tls.config.is_some()) { server } else { hosts.default };
+    let tls = of(shakes)?;
+    Some((shakes, tls, tls.config.as_ref()?))
 }
 
 /// Reads the client's first message.

@@ -9,6 +9,7 @@ use rustls::server::ClientHello;
 use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, SignatureScheme};
 
 use super::verify::{ClientCertificate, Verify};
+use crate::config::Hosts;
 use crate::variables::Variables;
 
 /// TLS of a client's connection.
@@ -90,6 +91,24 @@ impl Wanted {
 }
 
 impl Tls {
+    /// What a client asks for by the name that it sends.
+    pub fn asked(name: Option<&str>, hosts: &Hosts) -> Tls {
+        let mut tls = Tls {
+            server: hosts.default,
+            negotiated: None,
+            server_name: name.map(Into::into),
+            offer: None,
+            outcome: OnceCell::new(),
+        };
+        if let Some(name) = name {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            if let Some((at, _)) = hosts.named(name.as_bytes()) {
+                (tls.server, tls.negotiated) = (at, Some(name.into()));
+            }
+        }
+        tls
+    }
+
     /// The protocol over it that client and server have agreed on.
     pub fn alpn(&self) -> Option<&[u8]> {
         self.outcome.get()?.alpn.as_deref()

@@ -4,6 +4,7 @@ mod accept;
 mod commands;
 mod facts;
 mod named;
+pub mod preview;
 mod sessions;
 mod settings;
 mod variables;

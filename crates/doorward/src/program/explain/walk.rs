@@ -105,8 +105,10 @@ fn stopped<'c>(ex: &mut Exchange<'c>, stop: Stop, page: &mut Page<'_>) -> Next<'
 }
 
 /// The answer is made here, or an error page is.
-fn ends(ex: &Exchange<'_>, status: u16, page: &mut Page<'_>) {
-    page.step("answer", &format!("{status} {}", wire::status::reason(status)), None);
+pub fn ends(ex: &Exchange<'_>, status: u16, page: &mut Page<'_>) {
+    // nginx's own numbers are `error_page`'s; clients see 400.
+    let sent = if matches!(status, 494..=497) { 400 } else { status };
+    page.step("answer", &format!("{sent} {}", wire::status::reason(sent)), None);
     if let Some(location) = ex.response.fields.get(wire::Name::Location) {
         page.more(&format!("Location: {}", String::from_utf8_lossy(location)));
     }
