@@ -44,9 +44,11 @@ impl Fold {
         let length = answer.body.len().to_string();
         // Where the product's name was in a page, its length is no longer that of the text compared.
         let renamed = body.len() != answer.body.len() && find(&answer.body, b"<hr><center>");
+        let date = answer.values("date").next().and_then(seconds);
         for (name, value) in &mut answer.fields {
             *value = match name.to_ascii_lowercase().as_str() {
                 "date" => "DATE".to_owned(),
+                "expires" => from_date(value, date).unwrap_or_else(|| value.clone()),
                 "server" => product(value),
                 "content-length" if renamed && *value == length => "OF THE PAGE".to_owned(),
                 _ => boundary(&self.text(value)),
@@ -104,6 +106,18 @@ impl Fold {
             })
             .collect()
     }
+}
+
+/// A time that is given in seconds from now, as it is from the answer's own date: two servers are asked one after the
+/// other. `None` for one that was not made from the date: a day is more than any case asks for.
+fn from_date(value: &str, date: Option<i64>) -> Option<String> {
+    let seconds = seconds(value)? - date?;
+    (seconds.abs() <= 86_400).then(|| format!("DATE{seconds:+}"))
+}
+
+/// A date as fields have it, in seconds since 1970.
+fn seconds(value: &str) -> Option<i64> {
+    i64::try_from(wire::date::parse(value.as_bytes())?).ok()
 }
 
 /// A compressed body as what is in it, as far as it came: each server may have packed it in its way.
