@@ -18,11 +18,12 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, sleep};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
+use support::wait_for;
 
 /// The head of a request that a service got.
 struct Head {
@@ -89,7 +90,7 @@ impl Gateway {
 
     fn client(&self) -> Client {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.0.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client(BufReader::new(stream))
     }
@@ -362,17 +363,37 @@ fn two_hundred_first_requests_at_once_are_one_question() {
     assert_eq!(questions.load(Ordering::SeqCst), 1);
 }
 
-/// A gateway whose service answers at once until it is told to be slow, and then as it is told; `purge` forgets.
-fn slow_and_purged(purge: &str, ttl: &str) -> (Gateway, Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicUsize>) {
-    let (slow, failing, questions) =
-        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let (is_slow, fails, count) = (slow.clone(), failing.clone(), questions.clone());
-    let auth = service(move |_| {
-        count.fetch_add(1, Ordering::SeqCst);
-        if is_slow.load(Ordering::SeqCst) {
-            sleep(Duration::from_millis(500));
+/// What a service is told while it runs, and how often it was asked.
+#[derive(Default)]
+struct Told {
+    /// It answers when it is not held any more.
+    held: AtomicBool,
+    /// It answers that it does not work.
+    fails: AtomicBool,
+    questions: AtomicUsize,
+}
+
+impl Told {
+    /// Counts a question, and waits until it may be answered.
+    fn question(&self) {
+        self.questions.fetch_add(1, Ordering::SeqCst);
+        while self.held.load(Ordering::SeqCst) {
+            sleep(Duration::from_millis(2));
         }
-        match fails.load(Ordering::SeqCst) {
+    }
+
+    fn questions(&self) -> usize {
+        self.questions.load(Ordering::SeqCst)
+    }
+}
+
+/// A gateway whose service does as it is told; `purge` forgets.
+fn purged(purge: &str, ttl: &str) -> (Gateway, Arc<Told>) {
+    let told = Arc::new(Told::default());
+    let own = told.clone();
+    let auth = service(move |_| {
+        own.question();
+        match own.fails.load(Ordering::SeqCst) {
             true => answered("503 Service Unavailable", "", ""),
             false => answered("200 OK", "X-User: ann\r\n", ""),
         }
@@ -383,22 +404,20 @@ fn slow_and_purged(purge: &str, ttl: &str) -> (Gateway, Arc<AtomicBool>, Arc<Ato
          location /purge {{ auth_cache_purge zone=decisions {purge}; }}\n\
          location = /ask {{ internal; proxy_pass http://127.0.0.1:{{auth}}; }}"
     );
-    (Gateway::start("", &server, auth), slow, failing, questions)
+    (Gateway::start("", &server, auth), told)
 }
 
 const TOKEN: &str = "Authorization: Bearer token\r\n";
 
 /// A request, and a purge while it is being asked about.
-fn purged_while_asked(gateway: &Gateway, questions: &AtomicUsize) -> u16 {
-    let before = questions.load(Ordering::SeqCst);
+fn purged_while_asked(gateway: &Gateway, told: &Told) -> u16 {
+    let before = told.questions();
+    told.held.store(true, Ordering::SeqCst);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| gateway.get("/", TOKEN).0);
-        let end = Instant::now() + Duration::from_secs(10);
-        while questions.load(Ordering::SeqCst) == before {
-            assert!(Instant::now() < end, "nobody is asked");
-            sleep(Duration::from_millis(5));
-        }
+        wait_for("it is asked", || told.questions() > before);
         let (status, said) = gateway.client().ask("POST", "/purge?user=ann", "a", "Content-Length: 0\r\n");
+        told.held.store(false, Ordering::SeqCst);
         assert!(matches!(status, 200 | 204), "{status} {said}");
         waiting.join().unwrap()
     })
@@ -407,15 +426,14 @@ fn purged_while_asked(gateway: &Gateway, questions: &AtomicUsize) -> u16 {
 #[test]
 fn what_is_purged_while_the_service_fails_lets_nobody_in() {
     for purge in ["user=$arg_user", "all"] {
-        let (gateway, slow, failing, questions) = slow_and_purged(purge, "100ms");
+        let (gateway, told) = purged(purge, "100ms");
         assert_eq!(gateway.get("/", TOKEN).0, 200);
         // Its time is over, and the service fails: grace goes on with it ...
         sleep(Duration::from_millis(150));
-        failing.store(true, Ordering::SeqCst);
+        told.fails.store(true, Ordering::SeqCst);
         assert_eq!(gateway.get("/", TOKEN).0, 200, "{purge}");
         // ... but not when it is taken back meanwhile.
-        slow.store(true, Ordering::SeqCst);
-        assert_eq!(purged_while_asked(&gateway, &questions), 500, "{purge}");
+        assert_eq!(purged_while_asked(&gateway, &told), 500, "{purge}");
         assert_eq!(gateway.get("/", TOKEN).0, 500, "{purge}");
     }
 }
@@ -423,38 +441,39 @@ fn what_is_purged_while_the_service_fails_lets_nobody_in() {
 #[test]
 fn what_is_purged_while_it_is_asked_for_is_not_kept() {
     for purge in ["user=$arg_user", "all"] {
-        let (gateway, slow, _, questions) = slow_and_purged(purge, "10m");
-        slow.store(true, Ordering::SeqCst);
-        assert_eq!(purged_while_asked(&gateway, &questions), 200);
-        let asked = questions.load(Ordering::SeqCst);
-        slow.store(false, Ordering::SeqCst);
+        let (gateway, told) = purged(purge, "10m");
+        assert_eq!(purged_while_asked(&gateway, &told), 200);
+        let asked = told.questions();
         assert_eq!(gateway.get("/", TOKEN).0, 200);
-        assert_eq!(questions.load(Ordering::SeqCst), asked + 1, "{purge}");
+        assert_eq!(told.questions(), asked + 1, "{purge}");
     }
 }
 
 #[test]
 fn who_waits_for_a_service_that_fails_does_not_ask_it_once_more() {
-    let questions = Arc::new(AtomicUsize::new(0));
-    let count = questions.clone();
+    let told = Arc::new(Told::default());
+    told.held.store(true, Ordering::SeqCst);
+    let own = told.clone();
     let auth = service(move |_| {
-        count.fetch_add(1, Ordering::SeqCst);
-        sleep(Duration::from_secs(2));
+        own.question();
         answered("503 Service Unavailable", "", "")
     });
     let gateway = Gateway::start(
         "",
         "location / { auth_request /ask; auth_request_cache zone=decisions:1m; proxy_pass http://127.0.0.1:{app}; }\n\
-         location = /ask { internal; proxy_pass http://127.0.0.1:{auth}; }",
+         location = /ask { internal; proxy_pass http://127.0.0.1:{auth}; }\n\
+         location = /connections { stub_status; }",
         auth,
     );
     thread::scope(|scope| {
         for _ in 0..20 {
             scope.spawn(|| assert_eq!(gateway.get("/", TOKEN).0, 500));
         }
+        // Theirs and the one that asks.
+        wait_for("all of them wait", || gateway.get("/connections", "").1.contains("Writing: 21 "));
+        told.held.store(false, Ordering::SeqCst);
     });
-    // All of them came long before the first answer.
-    assert_eq!(questions.load(Ordering::SeqCst), 1);
+    assert_eq!(told.questions(), 1);
 }
 
 #[test]

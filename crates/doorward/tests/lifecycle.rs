@@ -13,12 +13,16 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, sleep};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+/// The longest that anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_doorward");
 
@@ -91,11 +95,7 @@ impl Gateway {
     fn wait(&self, what: &str, mut is_so: impl FnMut(&Gateway) -> bool) {
         let start = Instant::now();
         while !is_so(self) {
-            assert!(
-                start.elapsed() < Duration::from_secs(8),
-                "waited for: {what}\n{}",
-                self.read("error.log")
-            );
+            assert!(start.elapsed() < PATIENCE, "waited for: {what}\n{}", self.read("error.log"));
             sleep(Duration::from_millis(5));
         }
     }
@@ -106,7 +106,7 @@ impl Gateway {
 
     fn connect(&self) -> std::io::Result<TcpStream> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(8)))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         Ok(stream)
     }
 
@@ -154,23 +154,51 @@ fn get(stream: &mut TcpStream, path: &str) -> std::io::Result<String> {
     }
 }
 
-/// A server that answers each request when the time is over.
-fn slow_server(delay: Duration) -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            thread::spawn(move || {
-                let mut request = [0; 1024];
-                let _ = stream.read(&mut request);
-                sleep(delay);
-                let _ = stream
-                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nslow");
-            });
-        }
-    });
-    port
+/// A server that answers no request before it is told to.
+struct SlowServer {
+    port: u16,
+    asked: Receiver<()>,
+    over: Arc<AtomicBool>,
+}
+
+impl SlowServer {
+    fn start() -> SlowServer {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (tell, asked) = channel();
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = over.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let (tell, is_over) = (tell.clone(), is_over.clone());
+                thread::spawn(move || {
+                    let mut request = [0; 1024];
+                    let _ = stream.read(&mut request);
+                    let _ = tell.send(());
+                    while !is_over.load(Ordering::Relaxed) {
+                        sleep(Duration::from_millis(5));
+                    }
+                    let _ = stream
+                        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nslow");
+                });
+            }
+        });
+        SlowServer { port, asked, over }
+    }
+
+    /// Sends a request through the gateway: when this returns, the server has got it.
+    fn ask(&self, gateway: &Gateway, path: &'static str) -> JoinHandle<std::io::Result<String>> {
+        let mut busy = gateway.connect().unwrap();
+        let request = thread::spawn(move || get(&mut busy, path));
+        self.asked.recv_timeout(PATIENCE).unwrap();
+        request
+    }
+
+    /// Lets it answer.
+    fn answer(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
 }
 
 fn answers(text: &str) -> String {
@@ -194,7 +222,7 @@ fn an_idle_connection_to_an_upstream_is_closed_when_its_time_is_over() {
     let mut client = gateway.connect().unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let (mut server, _) = upstream.accept().unwrap();
-    server.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut head = [0; 4096];
     assert!(server.read(&mut head).unwrap() > 0);
     server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
@@ -238,24 +266,21 @@ fn reloads_under_load_lose_no_request() {
 
 #[test]
 fn a_reload_closes_idle_connections_and_lets_requests_end() {
-    let backend = slow_server(Duration::from_millis(500));
-    let slow = format!("location /slow {{ proxy_pass http://127.0.0.1:{backend}; }}");
+    let backend = SlowServer::start();
+    let slow = format!("location /slow {{ proxy_pass http://127.0.0.1:{}; }}", backend.port);
     let gateway = Gateway::start(&answers("old").replace("location /", &format!("{slow} location /")));
     let mut idle = gateway.connect().unwrap();
     write!(idle, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut answer = [0; 4096];
     assert!(idle.read(&mut answer).unwrap() > 0);
-    let mut busy = gateway.connect().unwrap();
-    let request = thread::spawn(move || get(&mut busy, "/slow"));
-    sleep(Duration::from_millis(100));
+    let request = backend.ask(&gateway, "/slow");
 
     gateway.configure(&format!("daemon off; {}", answers("new")));
     gateway.signal(Signal::SIGHUP);
-    let start = Instant::now();
     assert_eq!(idle.read(&mut answer).unwrap(), 0);
-    assert!(start.elapsed() < Duration::from_millis(300), "{:?}", start.elapsed());
     assert_eq!(gateway.get("/slow").unwrap(), "new");
     assert!(!gateway.read("error.log").contains("exited with code 0"));
+    backend.answer();
     assert_eq!(request.join().unwrap().unwrap(), "slow");
     gateway.wait_for_log("exited with code 0");
 }
@@ -308,7 +333,11 @@ fn a_tunnel_outlives_reloads() {
     }
     // The configuration that the tunnel began with is in force for it, until it ends.
     let ended = || gateway.read("error.log").matches("exited with code 0").count();
-    assert_eq!(ended(), 1, "only the one in between has ended");
+    gateway.wait("the one in between ends", |_| ended() == 1);
+    tunnel.write_all(b"still").unwrap();
+    let mut bytes = [0; 5];
+    tunnel.read_exact(&mut bytes).unwrap();
+    assert_eq!(ended(), 1);
     drop(tunnel);
     gateway.wait("the first configuration ends", |_| ended() == 2);
 }
@@ -358,11 +387,9 @@ fn a_configuration_that_the_worker_does_not_take_changes_nothing() {
     next("refused");
     fs::write(gateway.path("hosts"), "").unwrap();
     kill(worker, Signal::SIGCONT).unwrap();
-    gateway.wait_for_log("[emerg]");
-    let log = gateway.read("error.log");
     let reason = "host not found in upstream \"backend.invalid\" in ";
     let is_said = |line: &str| line.contains(&format!(" {master}#")) && line.contains(reason);
-    assert!(log.lines().any(is_said), "{log}");
+    gateway.wait(reason, |gateway| gateway.read("error.log").lines().any(is_said));
     gateway.wait("the socket's end", |gateway| !gateway.path("refused").exists());
     assert_eq!(gateway.get("/").unwrap(), "old");
 
@@ -404,18 +431,18 @@ fn logs_are_opened_anew() {
 
 #[test]
 fn quit_lets_a_slow_request_end_and_takes_no_other() {
-    let backend = slow_server(Duration::from_millis(600));
+    let backend = SlowServer::start();
     let mut gateway = Gateway::start(&format!(
         "worker_processes 2; http {{ server {{ listen 127.0.0.1:{{port}}; listen unix:{{folder}}/socket; \
-         location / {{ proxy_pass http://127.0.0.1:{backend}; }} }} }}"
+         location / {{ proxy_pass http://127.0.0.1:{}; }} }} }}",
+        backend.port
     ));
     assert!(gateway.path("socket").exists());
-    let mut busy = gateway.connect().unwrap();
-    let request = thread::spawn(move || get(&mut busy, "/"));
-    sleep(Duration::from_millis(100));
+    let request = backend.ask(&gateway, "/");
     gateway.signal(Signal::SIGQUIT);
     gateway.wait("no one listens", |gateway| gateway.connect().is_err());
     assert!(gateway.child.as_mut().unwrap().try_wait().unwrap().is_none());
+    backend.answer();
     assert_eq!(request.join().unwrap().unwrap(), "slow");
     assert!(gateway.end().success());
     assert!(!gateway.path("nginx.pid").exists());
@@ -424,23 +451,17 @@ fn quit_lets_a_slow_request_end_and_takes_no_other() {
 
 #[test]
 fn a_graceful_end_has_its_time_and_what_it_cuts_off_is_logged() {
-    let backend = slow_server(Duration::from_secs(5));
+    let backend = SlowServer::start();
     let server =
-        format!("listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://127.0.0.1:{backend}; }}");
+        format!("listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://127.0.0.1:{}; }}", backend.port);
     let mut gateway = Gateway::start(&format!(
         "worker_shutdown_timeout 200ms; http {{ access_log access.log; server {{ {server} }} }}"
     ));
-    let slow = |gateway: &Gateway, path: &'static str| {
-        let mut busy = gateway.connect().unwrap();
-        thread::spawn(move || get(&mut busy, path))
-    };
-    let first = slow(&gateway, "/reload");
-    sleep(Duration::from_millis(100));
+    let first = backend.ask(&gateway, "/reload");
     gateway.signal(Signal::SIGHUP);
     assert!(first.join().unwrap().is_err());
     gateway.wait_for_log("exited with code 0");
-    let second = slow(&gateway, "/quit");
-    sleep(Duration::from_millis(100));
+    let second = backend.ask(&gateway, "/quit");
     gateway.signal(Signal::SIGQUIT);
     assert!(second.join().unwrap().is_err());
     assert!(gateway.end().success());
@@ -480,21 +501,17 @@ fn with_a_socket_for_each_thread_none_is_forgotten() {
 
 #[test]
 fn term_ends_at_once_even_while_it_quits() {
-    let backend = slow_server(Duration::from_secs(5));
+    let backend = SlowServer::start();
     let server =
-        format!("listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://127.0.0.1:{backend}; }}");
+        format!("listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://127.0.0.1:{}; }}", backend.port);
     for processes in ["on", "off"] {
         let mut gateway =
             Gateway::start(&format!("master_process {processes}; http {{ server {{ {server} }} }}"));
-        let mut busy = gateway.connect().unwrap();
-        let request = thread::spawn(move || get(&mut busy, "/"));
-        sleep(Duration::from_millis(100));
+        let request = backend.ask(&gateway, "/");
         gateway.signal(Signal::SIGQUIT);
         gateway.wait_for_log("gracefully shutting down");
-        let start = Instant::now();
         gateway.signal(Signal::SIGTERM);
         assert!(gateway.end().success());
-        assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
         assert!(request.join().unwrap().is_err());
         assert!(!gateway.path("nginx.pid").exists());
     }
@@ -509,16 +526,16 @@ fn a_worker_that_dies_is_replaced_and_one_without_master_ends() {
     gateway.wait_for_log(&format!("worker process {first} exited on signal 9"));
     // The socket is the master's: who connects meanwhile waits for the next worker.
     assert_eq!(gateway.get("/").unwrap(), "x");
-    let workers = gateway.workers();
-    assert_eq!(workers.len(), 2, "{workers:?}");
+    gateway.wait("its follower", |gateway| gateway.workers().len() == 2);
     // One that died early is not replaced at once each time.
-    kill(workers[1], Signal::SIGKILL).unwrap();
+    kill(gateway.workers()[1], Signal::SIGKILL).unwrap();
     assert_eq!(gateway.get("/").unwrap(), "x");
+    gateway.wait("the next follower", |gateway| gateway.workers().len() == 3);
 
-    let last = *gateway.workers().last().unwrap();
+    let last = gateway.workers()[2];
     gateway.signal(Signal::SIGKILL);
     gateway.wait("the worker ends", |_| !exists(last));
-    assert!(gateway.read("error.log").contains("the master process is gone"));
+    gateway.wait_for_log("the master process is gone");
 }
 
 #[test]
@@ -529,10 +546,6 @@ fn an_upgrade_can_be_rolled_back_and_completed() {
     gateway.get("/").unwrap();
     let old = gateway.pid_file("nginx.pid").unwrap();
     let files = |pid: Pid| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-    // It has let go of its new worker's end of their channel by then.
-    sleep(Duration::from_millis(100));
-    let old_files = files(old);
-
     let upgrade = || {
         kill(old, Signal::SIGUSR2).unwrap();
         gateway.wait("both pid files", |gateway| {
@@ -542,11 +555,12 @@ fn an_upgrade_can_be_rolled_back_and_completed() {
         gateway.pid_file("nginx.pid").unwrap()
     };
     let new = upgrade();
+    // Each has one worker, once the new one has let go of its worker's end of their channel.
+    gateway.wait("nothing but the listening socket went over", |_| files(new) == files(old));
     let workers = gateway.workers();
     kill(old, Signal::SIGWINCH).unwrap();
     gateway.wait("the old worker's end", |_| !exists(workers[0]));
     assert_eq!(gateway.get("/").unwrap(), "x");
-    gateway.wait("nothing but the listening socket went over", |_| files(new) == old_files);
 
     // Back again.
     kill(old, Signal::SIGHUP).unwrap();

@@ -165,7 +165,7 @@ fn the_page_says_where_one_is_and_keeps_everything_else_out() {
 
 #[test]
 fn who_logs_in_goes_back_and_is_known() {
-    let gateway = start();
+    let mut gateway = start();
     let visitor = Visitor::of(&gateway);
     let sent = visitor.get("/page?a=b&c=d");
     assert_eq!(sent.status, 302);
@@ -182,20 +182,20 @@ fn who_logs_in_goes_back_and_is_known() {
         (inside.status, inside.body.as_str(), inside.field("Who")),
         (200, "inside", Some("ada session"))
     );
-    let log = gateway.log();
-    assert!(
-        log.contains("user \"ada\" has logged in") && !log.contains(&id) && !log.contains("horse"),
-        "{log}"
-    );
     // The cookie of a whole domain, where that is configured.
     let wide = Visitor::of(&gateway).log_in("/wide", "ada", "correct+horse");
     let cookie = wide.field("Set-Cookie").unwrap();
     assert!(cookie.ends_with("; Path=/; Domain=example.org; Secure; HttpOnly; SameSite=Lax"), "{cookie}");
+    let log = gateway.end();
+    assert!(
+        log.contains("user \"ada\" has logged in") && !log.contains(&id) && !log.contains("horse"),
+        "{log}"
+    );
 }
 
 #[test]
 fn a_wrong_name_and_a_wrong_password_look_the_same() {
-    let gateway = start();
+    let mut gateway = start();
     let ask = |user: &str, password: &str| Visitor::of(&gateway).log_in("/login", user, password);
     let strip = |page: &Answer, user: &str| {
         let nonce = page.body.split_once("<style nonce=\"").unwrap().1.split('"').next().unwrap();
@@ -220,19 +220,19 @@ fn a_wrong_name_and_a_wrong_password_look_the_same() {
         assert_eq!(strip(&other, user), strip(&wrong, "ada"), "{user}");
         assert!(other.fields("Set-Cookie").is_empty(), "{user}");
     }
-    let log = gateway.log();
+    // What is typed is shown and logged as text, whatever it is.
+    let typed = ask("%22%3E%3Cb%3E%0A%0Dx", "y");
+    assert!(typed.body.contains("value=\"&quot;&gt;&lt;b&gt;\n\rx\""), "{}", typed.body);
+    let log = gateway.end();
     for line in [
         "authentication refused: bad_credentials (login of \"ada\": wrong secret)",
         "(login of \"bob\": unknown)",
         "(login of \"eve\": user disabled)",
+        r#"(login of "\"><b>\n\rx": unknown)"#,
     ] {
         assert!(log.contains(line), "{line}: {log}");
     }
     assert!(!log.contains("horse") && !log.contains("wrong,"), "{log}");
-    // What is typed is shown and logged as text, whatever it is.
-    let typed = ask("%22%3E%3Cb%3E%0A%0Dx", "y");
-    assert!(typed.body.contains("value=\"&quot;&gt;&lt;b&gt;\n\rx\""), "{}", typed.body);
-    assert!(gateway.log().contains(r#"(login of "\"><b>\n\rx": unknown)"#), "{}", gateway.log());
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn a_form_of_another_site_logs_nobody_in() {
             "{fields}"
         );
     }
-    assert!(gateway.log().contains("forged_form (the form was sent from another site)"), "{}", gateway.log());
+    gateway.says("forged_form (the form was sent from another site)");
     // Without the cookie the token is worth nothing.
     let form = format!("user=ada&password=correct+horse{good}");
     assert_eq!(Visitor::of(&gateway).post("/login", &form, "").status, 403);
@@ -393,7 +393,7 @@ fn guesses_are_limited_before_a_password_is_looked_at() {
     assert!(refused.field("Retry-After").unwrap().parse::<u32>().unwrap() > 0);
     assert!(message(&refused).starts_with("There were too many failed attempts."));
     assert!(refused.fields("Set-Cookie").is_empty());
-    assert!(gateway.log().contains("limiting failed authentications"), "{}", gateway.log());
+    gateway.says("limiting failed authentications");
 }
 
 #[test]
@@ -427,7 +427,7 @@ fn too_many_at_a_time_are_told_to_come_again() {
         stream.write_all(request.as_bytes()).unwrap();
         waiting.push(stream);
     }
-    wait_for("one is told", || gateway.log().contains("too many passwords are to be compared"));
+    gateway.says("too many passwords are to be compared");
     let is_told = |stream: &mut TcpStream| {
         let mut bytes = [0; 4096];
         stream.set_nonblocking(true).unwrap();

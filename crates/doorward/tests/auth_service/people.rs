@@ -60,7 +60,7 @@ fn the_right_password_lets_in_and_no_other() {
 
 #[test]
 fn a_session_is_its_users_until_it_ends() {
-    let place = Place::start();
+    let mut place = Place::start();
     let session = place.session(0);
     let ask = |value: &str| {
         place.gateway.get("/sessions", &format!("Cookie: a=b; __Host-session={value}; c=d\r\n"))
@@ -75,7 +75,7 @@ fn a_session_is_its_users_until_it_ends() {
     assert!(listed.is_null() || listed.is_object());
     place.admin("session revoke --user ada", "");
     wait_for("the session is refused", || ask(&session).status == 401);
-    let log = place.gateway.log();
+    let log = place.gateway.end();
     assert!(log.contains("session_over (session: unused for too long)"), "{log}");
     assert!(!log.contains(&session), "{log}");
 }

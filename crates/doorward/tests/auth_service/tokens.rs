@@ -206,8 +206,7 @@ fn a_json_web_token_for_others_or_of_others_is_refused() {
             (answer.status, challenge),
             (401, Some("Bearer realm=\"tokens\", error=\"invalid_token\""))
         );
-        let log = place.gateway.log();
-        assert!(log.contains(&format!("authentication refused: {why}")), "{why}: {log}");
+        place.gateway.says(&format!("authentication refused: {why}"));
     }
     let missing = place.gateway.get("/jwt", "");
     assert_eq!((missing.status, missing.field("WWW-Authenticate")), (401, Some("Bearer realm=\"tokens\"")));
@@ -257,8 +256,7 @@ fn a_token_that_is_not_active_is_refused_and_not_asked_about_again() {
         assert_eq!((answer.status, answer.field("WWW-Authenticate")), (401, challenge));
     }
     assert_eq!(place.server.asked(), 1);
-    let log = place.gateway.log();
-    assert!(log.contains("bad_token (introspection: the token is not active)"), "{log}");
+    place.gateway.says("bad_token (introspection: the token is not active)");
     // What cannot be a token is none.
     assert_eq!(place.get("/opaque", "a b&active=true").status, 401);
     assert_eq!(place.get("/opaque", "").status, 401);

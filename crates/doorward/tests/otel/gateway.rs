@@ -11,6 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+/// The longest that anything may take that is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_doorward");
 
 /// A gateway with its folder.
@@ -27,7 +30,7 @@ impl Gateway {
         gateway.child = Some(gateway.command().spawn().unwrap());
         let start = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, gateway.port)).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(8), "it does not listen:\n{}", gateway.log());
+            assert!(start.elapsed() < PATIENCE, "it does not listen:\n{}", gateway.log());
             sleep(Duration::from_millis(5));
         }
         gateway
@@ -68,7 +71,7 @@ impl Gateway {
     pub fn wait_for_log(&self, words: &str) {
         let start = Instant::now();
         while !self.log().contains(words) {
-            assert!(start.elapsed() < Duration::from_secs(8), "waited for {words}:\n{}", self.log());
+            assert!(start.elapsed() < PATIENCE, "waited for {words}:\n{}", self.log());
             sleep(Duration::from_millis(5));
         }
     }
@@ -76,7 +79,7 @@ impl Gateway {
     /// The answer to a request on a connection of its own; `fields` are whole lines.
     pub fn get(&self, path: &str, fields: impl AsRef<[u8]>) -> String {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let start = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
         stream.write_all(&[start.as_bytes(), fields.as_ref(), b"\r\n"].concat()).unwrap();
         let mut answer = Vec::new();
@@ -90,7 +93,7 @@ impl Gateway {
         let start = Instant::now();
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
         while child.try_wait().unwrap().is_none() {
-            assert!(start.elapsed() < Duration::from_secs(8), "it does not end");
+            assert!(start.elapsed() < PATIENCE, "it does not end");
             sleep(Duration::from_millis(5));
         }
         start.elapsed()

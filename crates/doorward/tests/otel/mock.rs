@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message;
 
+use crate::gateway::PATIENCE;
 use crate::otlp::{Request, Span};
 
 /// A request as it was received.
@@ -85,7 +86,7 @@ fn wait_for<T>(mut found: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = found() {
             return found;
         }
-        assert!(start.elapsed() < Duration::from_secs(8), "waited in vain");
+        assert!(start.elapsed() < PATIENCE, "waited in vain");
         thread::sleep(Duration::from_millis(5));
     }
 }

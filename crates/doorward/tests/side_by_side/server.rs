@@ -17,6 +17,9 @@ use crate::room;
 use crate::script::Script;
 use crate::tls;
 
+/// How long a server may take to start or to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// The folder of a case on one side, with everything the configuration names.
 pub(crate) struct Ground {
     pub(crate) folder: TempDir,
@@ -167,7 +170,7 @@ impl Server {
             .spawn()
             .map_err(|error| said(binary, &error))?;
         let mut server = Self { child };
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + PATIENCE;
         // The pid file is written once the ports are open; no connection of ours is needed to find out.
         while ground.text("server.pid").trim().is_empty() {
             let over = server.child.try_wait().map_err(|error| said(binary, &error))?.is_some();
@@ -189,7 +192,7 @@ impl Server {
         }
         let id = self.child.id().to_string();
         Command::new("kill").arg(&id).status().map_err(|error| error.to_string())?;
-        let end = Instant::now() + Duration::from_secs(5);
+        let end = Instant::now() + PATIENCE;
         while self.child.try_wait().map_err(|error| error.to_string())?.is_none() {
             if Instant::now() > end {
                 return Err("it does not end on TERM".to_owned());

@@ -76,9 +76,25 @@ impl Gateway {
         self.folder.path().join(name)
     }
 
-    /// What it wrote to its error log.
+    /// What it wrote to its error log so far: lines about a request are written behind its answer.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("error.log")).unwrap_or_default()
+    }
+
+    /// Waits until its error log says this.
+    pub fn says(&self, words: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.log().contains(words) {
+            assert!(Instant::now() < end, "waited in vain for \"{words}\" in\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends it: all that its error log will ever say.
+    pub fn end(&mut self) -> String {
+        self.signal(Signal::SIGTERM);
+        assert!(self.child.wait().unwrap().success(), "{}", self.log());
+        self.log()
     }
 
     /// Asks for a path, with more fields.
@@ -94,8 +110,10 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.signal(Signal::SIGTERM);
-        let _ = self.child.wait();
+        if let Ok(None) = self.child.try_wait() {
+            self.signal(Signal::SIGTERM);
+            let _ = self.child.wait();
+        }
     }
 }
 

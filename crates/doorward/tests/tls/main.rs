@@ -60,8 +60,7 @@ fn the_name_chooses_certificate_and_server() {
     assert_eq!(shown(&client, gateway.port, "unknown.test"), "one.test");
     let refused = client.get(gateway.port, "rejected.test", "/").unwrap_err();
     assert!(refused.contains("UnrecognisedName"), "{refused}");
-    let said = "handshake rejected while SSL handshaking, client: 127.0.0.1";
-    wait_for("the log says so", || gateway.log().contains(said));
+    gateway.says("handshake rejected while SSL handshaking, client: 127.0.0.1");
 }
 
 #[test]
@@ -113,15 +112,12 @@ fn who_speaks_no_tls_is_told_so() {
     let plain = gateway.get("/", "");
     assert_eq!(plain.status, 400);
     assert!(plain.body.contains("The plain HTTP request was sent to HTTPS port"), "{plain:?}");
-    assert!(
-        gateway.log().contains("[info]")
-            && gateway.log().contains("client sent plain HTTP request to HTTPS port")
-    );
+    gateway.says("client sent plain HTTP request to HTTPS port");
     let moved = support::get(gateway.port2, "/a?b", "");
     assert_eq!((moved.status, moved.field("Location")), (301, Some("https://localhost/a?b")));
     // Something that begins like TLS and is none.
     assert_eq!(send(gateway.port, "\u{16}\u{3}\u{1}\0\u{5}hello").status, 0);
-    wait_for("the log says why", || gateway.log().contains("SSL_do_handshake() failed (SSL: error:0A0000"));
+    gateway.says("SSL_do_handshake() failed (SSL: error:0A0000");
 }
 
 #[test]
@@ -136,9 +132,7 @@ fn a_client_that_takes_its_time_is_not_waited_for() {
     let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, gateway.port)).unwrap();
     socket.write_all(&[22, 3, 1]).unwrap();
     assert_eq!(socket.read(&mut [0; 16]).unwrap_or(0), 0);
-    wait_for("the log says why", || {
-        gateway.log().contains("client timed out (110: Connection timed out) while SSL handshaking")
-    });
+    gateway.says("client timed out (110: Connection timed out) while SSL handshaking");
 }
 
 #[test]
@@ -212,7 +206,7 @@ fn variables_name_a_certificate() {
     let refused = Client::new().get(gateway.port, "three.test", "/").unwrap_err();
     assert!(refused.contains("InternalError"), "{refused}");
     let sentence = "three.test.crt\": open() failed (2: No such file or directory) while SSL handshaking";
-    wait_for("the log says why", || gateway.log().contains(sentence));
+    gateway.says(sentence);
     // What is kept is not looked for.
     for suffix in ["crt", "key"] {
         let file = |name: &str| gateway.path(&format!("{name}.{suffix}"));
@@ -402,7 +396,7 @@ fn a_reload_takes_up_a_renewed_certificate() {
     std::fs::write(gateway.path("the.crt"), &two.certificate).unwrap();
     // A key that is not the certificate's: the old ones stay.
     gateway.signal(Signal::SIGHUP);
-    wait_for("the log complains", || gateway.log().contains("key values mismatch"));
+    gateway.says("key values mismatch");
     assert_eq!(shown(&Client::new(), gateway.port, "x.test"), "one.test");
     std::fs::write(gateway.path("the.key"), &two.key).unwrap();
     gateway.signal(Signal::SIGHUP);
@@ -441,5 +435,5 @@ fn clients_choose_http2_where_it_is_on() {
     let mut connection = client.connect(gateway.port, "one.test").unwrap();
     connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
     connection.write_all(b"\0\0\x0d\x01\x05\0\0\0\x01\x82\x87\x84\x01\x08two.test").unwrap();
-    wait_for("it is refused", || gateway.log().contains("the negotiated protocol is disabled"));
+    gateway.says("the negotiated protocol is disabled");
 }

@@ -16,7 +16,7 @@ use certificates::Holder;
 use nix::sys::signal::Signal;
 use rcgen::date_time_ymd;
 use rustls::version::{TLS12, TLS13};
-use support::{BEGINNING, Gateway, wait_for};
+use support::{BEGINNING, Gateway};
 
 /// One worker, so that there is one pool of connections.
 const ALONE: &str = "daemon off; worker_processes 1; error_log error.log info; events {}";
@@ -63,7 +63,7 @@ fn servers_that_are_not_who_was_meant_are_refused_with_the_reason() {
          }} }}",
         servers[0].1
     );
-    let gateway = trusting(BEGINNING, &http, &root, &[("root.crl", &root.revoke(77))]);
+    let mut gateway = trusting(BEGINNING, &http, &root, &[("root.crl", &root.revoke(77))]);
     assert_eq!(gateway.get("/right", "").status, 200);
     assert_eq!(gateway.get("/right12", "").status, 200);
     assert_eq!(gateway.get("/several", "").status, 200, "the next server is asked");
@@ -71,7 +71,7 @@ fn servers_that_are_not_who_was_meant_are_refused_with_the_reason() {
         assert_eq!(gateway.get(&format!("/{name}"), "").status, 502, "{name}");
     }
     assert_eq!(gateway.get("/guarded", "").status, 500, "an auth service that nobody knows says nothing");
-    let log = gateway.log();
+    let log = gateway.end();
     let refused = |reason: &str, path: &str| {
         let said = log.lines().any(|line| {
             line.contains(&format!("upstream SSL certificate {reason} while SSL handshaking to upstream"))
@@ -184,7 +184,7 @@ fn sessions_are_taken_up_again_also_after_a_reload_and_verified_again() {
         assert_eq!(kind("/verified").as_deref(), Some("full"), "another identity has another session");
         assert_eq!(kind("/verified").as_deref(), Some("resumed"));
         gateway.signal(Signal::SIGHUP);
-        wait_for("the configuration is a new one", || gateway.log().contains("exited with code 0"));
+        gateway.says("exited with code 0");
         assert_eq!(kind("/kept").as_deref(), Some("resumed"));
         assert_eq!(kind("/verified").as_deref(), Some("resumed"));
     }
@@ -248,9 +248,9 @@ fn what_cannot_be_begun_is_said() {
     let silent = service::listen(hold);
     let gone = service::listen(drop);
     let http = format!(
-        "http {{ proxy_connect_timeout 300ms; server {{ listen 127.0.0.1:{{port}};
+        "http {{ server {{ listen 127.0.0.1:{{port}};
              location = /plain {{ proxy_pass https://127.0.0.1:{plain}; }}
-             location = /silent {{ proxy_pass https://127.0.0.1:{silent}; }}
+             location = /silent {{ proxy_pass https://127.0.0.1:{silent}; proxy_connect_timeout 300ms; }}
              location = /gone {{ proxy_pass https://127.0.0.1:{gone}; }}
              location = /no-name {{ proxy_pass https://127.0.0.1:{plain}; proxy_ssl_server_name on; proxy_ssl_name \"a b\"; }}
              location = /no-file {{ proxy_pass https://127.0.0.1:{plain}; proxy_ssl_certificate $arg_a.pem; proxy_ssl_certificate_key $arg_a.key; }}
@@ -263,7 +263,6 @@ fn what_cannot_be_begun_is_said() {
     assert_eq!(status("/gone"), 502);
     assert_eq!(status("/no-name"), 500);
     assert_eq!(status("/no-file?a=x"), 500);
-    let log = gateway.log();
     for said in [
         "SSL_do_handshake() failed (SSL: ",
         "upstream timed out (110: Connection timed out) while SSL handshaking to upstream",
@@ -271,7 +270,7 @@ fn what_cannot_be_begun_is_said() {
         "SSL_set_tlsext_host_name(\"a b\") failed",
         "x.pem\": open() failed (2: No such file or directory) while connecting to upstream",
     ] {
-        assert!(log.contains(said), "{said}: {log}");
+        gateway.says(said);
     }
 }
 
