@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::cold::Name;
 use super::entry::{Entry, Stored};
 use super::zone::{Removed, Zone, blocks, name_of};
 use crate::log::{ErrorLog, Level};
@@ -291,7 +292,7 @@ pub fn create(path: &Path) -> io::Result<(File, PathBuf)> {
     }
 }
 
-fn parse_name(name: &str) -> Option<[u8; 16]> {
+fn parse_name(name: &str) -> Option<Name> {
     if name.len() != 32 || !name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }

@@ -2,8 +2,10 @@
 //! them.
 
 mod answer;
+mod cold;
 mod entry;
 mod fill;
+mod find;
 mod freshness;
 mod keeper;
 mod numbers;
@@ -179,7 +181,7 @@ pub struct Cache {
     values: CacheValues,
     zones: Zones,
     ignored: Ignored,
-    terms: zone::Terms,
+    terms: find::Terms,
 }
 
 enum Zones {
@@ -210,7 +212,7 @@ impl Cache {
             }
         };
         cx.background_updates |= values.background_update;
-        let terms = zone::Terms {
+        let terms = find::Terms {
             min_uses: u32::try_from(values.min_uses).unwrap_or(u32::MAX),
             lock_age: values.lock.then_some(values.lock_age),
             first: true,

@@ -7,10 +7,11 @@ use wire::Name;
 use wire::h1::Method;
 
 use super::entry::{Entry, Stored};
+use super::find::{Claim, Found};
 use super::freshness;
 use super::state::{Key, Open, Status};
 use super::update::Update;
-use super::zone::{Claim, Found, Zone};
+use super::zone::Zone;
 use super::{Cache, Zones};
 use crate::body::{Body, FilePart};
 use crate::client::Interrupted;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::entry::Entry;
+use super::find::Claim;
 use super::update::Updates;
-use super::zone::{Claim, Zone};
+use super::zone::Zone;
 use crate::config::Config;
 use crate::variables::Row;
 

@@ -1,15 +1,15 @@
 //! A cache shared by all workers: what is in memory by key, what is only in files by fingerprint.
 
-use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::cold::{Cold, ColdFile, Name};
 use super::entry::{Entry, Fingerprint, fingerprint};
 use super::keeper::{Job, Orders};
-use super::shard::{Flight, Shard, Slot};
+use super::shard::{Shard, Slot};
 use super::state::Status;
 use crate::metrics::Counter;
 
@@ -35,89 +35,11 @@ pub struct Zone {
     pub file_bytes: AtomicU64,
     /// How requests were served, by [`Status`].
     served: [Counter; Status::ALL.len()],
-    hasher: RandomState,
+    pub(super) hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
-    cold: Mutex<Cold>,
-    cold_len: AtomicUsize,
-    loading: AtomicBool,
-    loader: AtomicBool,
+    pub(super) cold: Cold,
     /// Where work on files is sent.
     pub orders: Orders,
-}
-
-/// What is in files only. Files are named by half a fingerprint.
-#[derive(Default)]
-struct Cold {
-    files: HashMap<[u8; 16], ColdFile>,
-    /// While the folder is being read: what got into memory or was written meanwhile.
-    known: HashSet<[u8; 16]>,
-}
-
-/// A file that memory knows only the name of.
-#[derive(Clone, Copy)]
-struct ColdFile {
-    size: u64,
-    expire: u64,
-}
-
-/// On which terms a key is looked up.
-#[derive(Clone, Copy)]
-pub struct Terms {
-    /// How often it must be asked for before it is stored.
-    pub min_uses: u32,
-    /// Milliseconds for which one request fetches it while others wait, where they wait.
-    pub lock_age: Option<u64>,
-    /// Whether this request has not been counted yet.
-    pub first: bool,
-    /// Whether files may be looked at.
-    pub files: bool,
-}
-
-/// What was found.
-pub enum Found {
-    /// A fresh answer.
-    Fresh(Arc<Entry>),
-    /// An answer that is no longer fresh; with the right to update it, unless another request does.
-    Stale(Arc<Entry>, Option<Claim>),
-    /// An answer to a request that asked in another way.
-    OtherVariant(Arc<Entry>),
-    /// A failure that is to be repeated.
-    Error(u16),
-    /// It was not asked for often enough to be stored.
-    Scarce,
-    /// Nothing; with the right to fetch it for all, where others wait for that.
-    Absent(Option<Claim>),
-    /// Another request fetches it: wait, at most until then.
-    Wait(Arc<Flight>, u64),
-    /// Nothing in memory, but perhaps a file.
-    AskFiles,
-}
-
-/// The right to fetch an answer that others wait for. It ends when this is dropped.
-pub struct Claim {
-    zone: Arc<Zone>,
-    hash: u64,
-    key: Arc<[u8]>,
-    flight: Arc<Flight>,
-    /// Whether uses are counted, so that the key is worth remembering for itself.
-    counted: bool,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        let mut shard = self.zone.shard(self.hash);
-        if let Some(at) = shard.find(self.hash, &self.key)
-            && let Some(slot) = shard.get_mut(at)
-            && slot.flight.as_ref().is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
-        {
-            slot.flight = None;
-            if !self.counted && slot.is_empty() {
-                shard.remove(at);
-            }
-        }
-        drop(shard);
-        self.flight.land();
-    }
 }
 
 impl Zone {
@@ -134,10 +56,7 @@ impl Zone {
             served: Default::default(),
             hasher: RandomState::new(),
             shards: (0..shards).map(|_| Mutex::default()).collect(),
-            cold: Mutex::default(),
-            cold_len: AtomicUsize::new(0),
-            loading: AtomicBool::new(true),
-            loader: AtomicBool::new(false),
+            cold: Cold::default(),
             orders: Orders::default(),
         }
     }
@@ -147,95 +66,16 @@ impl Zone {
         (self.size / self.shards.len() / 4).min(LARGEST)
     }
 
-    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+    pub(super) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         // The table takes the low bits.
         let at = (hash >> 32) as usize & (self.shards.len() - 1);
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn cold(&self) -> MutexGuard<'_, Cold> {
-        self.cold.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn claim(self: &Arc<Self>, slot: &mut Slot, age: u64, counted: bool) -> Claim {
-        let flight = Arc::new(Flight::default());
-        slot.flight = Some(flight.clone());
-        slot.flight_ends = net::clock::now().saturating_add(age);
-        Claim { zone: self.clone(), hash: slot.hash, key: slot.key.clone(), flight, counted }
-    }
-
-    /// Looks a key up; `matches` says whether an answer is for a request like this one.
-    pub fn find(
-        self: &Arc<Self>,
-        key: &[u8],
-        terms: &mut Terms,
-        matches: impl FnOnce(&Entry) -> bool,
-        second: i64,
-    ) -> Found {
-        let hash = self.hasher.hash_one(key);
-        let mut shard = self.shard(hash);
-        let found = shard.find(hash, key);
-        let known = found.and_then(|at| shard.get(at)).is_some_and(|slot| !slot.is_empty());
-        if !known && terms.files && self.may_have_files() {
-            return Found::AskFiles;
-        }
-        let counted = terms.min_uses > 1;
-        let at = match found {
-            Some(at) => at,
-            // Keys that lead to nothing would push out those that do: none is kept without need.
-            None if !counted && terms.lock_age.is_none() => return Found::Absent(None),
-            None => {
-                let at = shard.insert(hash, key);
-                self.make_room(&mut shard);
-                at
-            }
-        };
-        shard.touch(at);
-        if shard.get(at).and_then(|slot| slot.error).is_some_and(|(_, until)| until < second)
-            && let Some(slot) = shard.get_mut(at)
-        {
-            slot.error = None;
-            slot.entry = None;
-            slot.file_is_old = true;
-            shard.weigh(at);
-        }
-        let expire = net::clock::now() + self.inactive.load(Ordering::Relaxed);
-        let Some(slot) = shard.get_mut(at) else { return Found::Absent(None) };
-        slot.expire = expire;
-        // A new key has been asked for, whatever this request found before.
-        if std::mem::take(&mut terms.first) || slot.uses == 0 {
-            slot.uses = slot.uses.saturating_add(1);
-        }
-        if let Some((status, _)) = slot.error {
-            return Found::Error(status);
-        }
-        let Some(entry) = &slot.entry else {
-            if slot.uses < terms.min_uses {
-                return Found::Scarce;
-            }
-            let Some(age) = terms.lock_age else { return Found::Absent(None) };
-            return match &slot.flight {
-                Some(flight) if slot.flight_ends > net::clock::now() => {
-                    Found::Wait(flight.clone(), slot.flight_ends)
-                }
-                _ => Found::Absent(Some(self.claim(slot, age, counted))),
-            };
-        };
-        let entry = entry.clone();
-        if !entry.vary.is_empty() && !matches(&entry) {
-            return Found::OtherVariant(entry);
-        }
-        if entry.times.valid >= second {
-            return Found::Fresh(entry);
-        }
-        let claim = slot.flight.is_none().then(|| self.claim(slot, u64::MAX, counted));
-        Found::Stale(entry, claim)
-    }
-
     /// Stores an answer in place of an older one. `file_size` is that of its file where that is written already;
     /// else it is written soon.
     pub fn store(self: &Arc<Self>, key: &[u8], entry: Arc<Entry>, file_size: Option<u64>) {
-        let cold = self.forget_cold(&entry.fingerprint);
+        let cold = self.cold.take(&name_of(&entry.fingerprint));
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(hash);
         let at = shard.find(hash, key).unwrap_or_else(|| shard.insert(hash, key));
@@ -255,7 +95,7 @@ impl Zone {
         shard.touch(at);
         self.make_room(&mut shard);
         drop(shard);
-        self.note_known(&entry.fingerprint);
+        self.cold.note_known(name_of(&entry.fingerprint));
         if file_size.is_none() {
             self.orders.send(Job::Write { zone: self.clone(), hash, key, entry });
         }
@@ -305,29 +145,30 @@ impl Zone {
         self.resized(slot.file_size, size);
         slot.file_size = size;
         slot.file_is_old = false;
-        self.note_known(&entry.fingerprint);
+        self.cold.note_known(name_of(&entry.fingerprint));
         true
     }
 
     /// Takes an answer from its file into memory; whether there was one.
     pub fn load(self: &Arc<Self>, key: &[u8]) -> bool {
         let print = fingerprint(key);
-        if !self.is_loading() && !self.cold().files.contains_key(&name_of(&print)) {
+        let name = name_of(&print);
+        if !self.cold.may_hold(&name) {
             return false;
         }
-        let path = self.path(&name_of(&print));
+        let path = self.path(&name);
         let read = File::open(&path).and_then(|mut file| {
             let length = file.metadata()?.len();
             Ok((Entry::read(&mut file, length, &print, self.in_memory() as u64)?, length))
         });
-        let cold = self.forget_cold(&print);
+        let cold = self.cold.take(&name);
         let Ok((Some(entry), length)) = read else {
             if let Some(cold) = cold {
                 self.resized(cold.size, 0);
             }
             return false;
         };
-        self.note_known(&print);
+        self.cold.note_known(name);
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(hash);
         let at = shard.find(hash, key).unwrap_or_else(|| shard.insert(hash, key));
@@ -348,25 +189,21 @@ impl Zone {
     }
 
     /// Adds a file found in the folder.
-    pub fn add_file(&self, name: [u8; 16], size: u64) {
+    pub fn add_file(&self, name: Name, size: u64) {
         let expire = net::clock::now() + self.inactive.load(Ordering::Relaxed);
-        let mut cold = self.cold();
-        if !cold.known.contains(&name) && cold.files.insert(name, ColdFile { size, expire }).is_none() {
+        if self.cold.add_found(name, ColdFile { size, expire }) {
             self.resized(0, size);
         }
-        self.cold_len.store(cold.files.len(), Ordering::Relaxed);
     }
 
     /// Whether the folder is to be read, and nobody does so yet.
     pub fn start_loading(&self) -> bool {
-        self.is_loading() && !self.loader.swap(true, Ordering::Relaxed)
+        self.cold.start_loading()
     }
 
     /// The folder has been read.
     pub fn loaded(&self) {
-        self.loading.store(false, Ordering::Relaxed);
-        self.loader.store(false, Ordering::Relaxed);
-        self.cold().known = HashSet::new();
+        self.cold.loaded();
     }
 
     /// Forgets everything in memory: no configuration names it any more. Its files stay, and are read anew when one does.
@@ -374,15 +211,13 @@ impl Zone {
         for shard in &self.shards {
             *shard.lock().unwrap_or_else(PoisonError::into_inner) = Shard::default();
         }
-        *self.cold() = Cold::default();
-        self.cold_len.store(0, Ordering::Relaxed);
+        self.cold.retire();
         self.file_bytes.store(0, Ordering::Relaxed);
-        self.loading.store(true, Ordering::Relaxed);
     }
 
     /// Whether the folder is still being read.
     pub fn is_loading(&self) -> bool {
-        self.loading.load(Ordering::Relaxed)
+        self.cold.is_loading()
     }
 
     /// Counts how a request was served.
@@ -401,7 +236,7 @@ impl Zone {
     pub fn count(&self) -> usize {
         let hot: usize =
             self.shards.iter().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner).len()).sum();
-        hot + self.cold_len.load(Ordering::Relaxed)
+        hot + self.cold.len()
     }
 
     /// How many keys the zone has room for: what nginx makes of the same size.
@@ -410,7 +245,7 @@ impl Zone {
     }
 
     /// The file of a fingerprint.
-    pub fn path(&self, name: &[u8; 16]) -> PathBuf {
+    pub fn path(&self, name: &Name) -> PathBuf {
         let digits: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut path = self.folder.clone();
         let mut end = digits.len();
@@ -424,18 +259,9 @@ impl Zone {
 
     /// Takes out the key that nobody asked for longest, if that is before `before`; the file that it leaves behind.
     pub fn remove_oldest(&self, before: u64) -> Removed {
-        {
-            let mut cold = self.cold();
-            let oldest =
-                cold.files.iter().min_by_key(|(_, file)| file.expire).map(|(name, file)| (*name, *file));
-            if let Some((name, file)) = oldest
-                && file.expire <= before
-            {
-                cold.files.remove(&name);
-                self.cold_len.store(cold.files.len(), Ordering::Relaxed);
-                self.resized(file.size, 0);
-                return Removed::File(name);
-            }
+        if let Some((name, file)) = self.cold.take_oldest(before) {
+            self.resized(file.size, 0);
+            return Removed::File(name);
         }
         let mut oldest: Option<(u64, &Mutex<Shard>)> = None;
         for shard in &self.shards {
@@ -457,26 +283,6 @@ impl Zone {
         Removed::File(name_of(&fingerprint(&slot.key)))
     }
 
-    fn may_have_files(&self) -> bool {
-        self.cold_len.load(Ordering::Relaxed) > 0 || self.is_loading()
-    }
-
-    fn forget_cold(&self, print: &Fingerprint) -> Option<ColdFile> {
-        if self.cold_len.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let mut cold = self.cold();
-        let file = cold.files.remove(&name_of(print));
-        self.cold_len.store(cold.files.len(), Ordering::Relaxed);
-        file
-    }
-
-    fn note_known(&self, print: &Fingerprint) {
-        if self.is_loading() {
-            self.cold().known.insert(name_of(print));
-        }
-    }
-
     fn resized(&self, old: u64, new: u64) {
         // What a retired zone is still told about must not count below nothing.
         let resize = |bytes: u64| Some((bytes + new).saturating_sub(old));
@@ -484,7 +290,7 @@ impl Zone {
     }
 
     /// Lets the least recently used go from memory; what has a file can still be read from there.
-    fn make_room(self: &Arc<Self>, shard: &mut Shard) {
+    pub(super) fn make_room(self: &Arc<Self>, shard: &mut Shard) {
         let most = self.size / self.shards.len();
         while shard.weight > most {
             let Some(slot) = shard.oldest().and_then(|at| shard.remove(at)) else { break };
@@ -497,11 +303,8 @@ impl Zone {
                 self.orders.send(Job::Delete { path: self.path(&name_of(&print)) });
                 continue;
             }
-            let mut cold = self.cold();
-            cold.files.insert(name_of(&print), ColdFile { size: slot.file_size, expire: slot.expire });
-            self.cold_len.store(cold.files.len(), Ordering::Relaxed);
-            let full = cold.files.len() > self.capacity();
-            drop(cold);
+            let file = ColdFile { size: slot.file_size, expire: slot.expire };
+            let full = self.cold.put(name_of(&print), file) > self.capacity();
             if full {
                 self.orders.send(Job::Sweep { zone: self.clone() });
             }
@@ -517,7 +320,7 @@ pub enum Removed {
     /// Nothing: it was in memory only.
     Key,
     /// Its file is to be deleted.
-    File([u8; 16]),
+    File(Name),
 }
 
 fn is_current(slot: &Slot, entry: &Arc<Entry>) -> bool {
@@ -525,7 +328,7 @@ fn is_current(slot: &Slot, entry: &Arc<Entry>) -> bool {
 }
 
 /// What a file is called by.
-pub fn name_of(print: &Fingerprint) -> [u8; 16] {
+pub fn name_of(print: &Fingerprint) -> Name {
     let mut name = [0; 16];
     name.copy_from_slice(&print[..16]);
     name
@@ -540,6 +343,7 @@ pub fn blocks(length: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::modules::cache::entry::Stored;
+    use crate::modules::cache::find::{Found, Terms};
     use crate::modules::cache::freshness::Times;
     use wire::h1::{ResponseHead, ResponseParser};
 
