@@ -115,7 +115,7 @@ pub(crate) fn measure(gateway: &Gateway, backend: &Backend) -> Outcome<()> {
         let mut line = String::new();
         answers.read_line(&mut line)?;
         if !line.starts_with("HTTP/1.1 204") {
-            return Err(format!("a key is answered with {line:?}").into());
+            return Err(format!("a key is answered with {line:?}: {}", server.log()).into());
         }
         while line != "\r\n" {
             line.clear();

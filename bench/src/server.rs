@@ -192,7 +192,7 @@ pub(crate) struct Server {
     /// The field that its requests bring.
     pub(crate) authorization: String,
     name: &'static str,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -211,7 +211,7 @@ impl Server {
         // What they name is there before the server is.
         let authorization = bearer.field(&backend.files)?;
         let process = Process::start(&gateway.binary, folder.path(), &configuration, Core::Server, port)?;
-        Ok(Self { process, port, authorization, name: gateway.kind.name(), _folder: folder })
+        Ok(Self { process, port, authorization, name: gateway.kind.name(), folder })
     }
 
     /// Fails when the server does not give the row's status: fast wrong answers are worth nothing.
@@ -226,6 +226,11 @@ impl Server {
             return Ok(());
         }
         Err(format!("{}: {} answers {status} instead of {}", row.name, self.name, row.status).into())
+    }
+
+    /// Its error log so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("error.log")).unwrap_or_default()
     }
 
     /// What a row asks for.
