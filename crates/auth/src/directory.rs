@@ -5,9 +5,9 @@
 //! cannot be asked, what is known goes on for the configured grace, and nothing else does.
 
 mod recent;
+mod uses;
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use recent::Recent;
 use tokio::sync::watch;
+use uses::Uses;
 
 use crate::identity::Identity;
 use crate::secret::Digest;
@@ -30,8 +31,8 @@ const BELIEVED: u64 = 950;
 /// How often it is told when keys and sessions were used: in so many turns.
 const TELLING: u32 = 20;
 
-/// Most keys and sessions whose use is remembered until it is told.
-const MOST_USED: usize = 100_000;
+/// How long it is told so at a stretch: then it is asked for changes again, and told more in the next turn.
+const STRETCH: Duration = Duration::from_millis(200);
 
 /// What a record in memory takes, roughly, in bytes.
 const RECORD: usize = 640;
@@ -57,8 +58,8 @@ struct Known {
     users: Recent<String, Option<Arc<KnownUser>>>,
     keys: Recent<String, Option<Arc<KnownKey>>>,
     sessions: Recent<Digest, Option<Arc<KnownSession>>>,
-    used_keys: HashMap<String, Time>,
-    used_sessions: HashMap<Digest, Time>,
+    used_keys: Uses<String>,
+    used_sessions: Uses<Digest>,
 }
 
 /// A user, found by name.
@@ -104,6 +105,8 @@ pub enum Event<'e> {
     Lost(&'e StoreError),
     /// It can be asked, again or for the first time.
     Found,
+    /// It cannot be told when keys and sessions were used, or let go of those that have ended. Later it is told again.
+    Untold(&'e StoreError),
 }
 
 type Table<K, V> = fn(&mut Known) -> &mut Recent<K, Option<Arc<V>>>;
@@ -118,8 +121,8 @@ impl Directory {
             users: Recent::new(records / 4),
             keys: Recent::new(records / 2),
             sessions: Recent::new(records / 4),
-            used_keys: HashMap::new(),
-            used_sessions: HashMap::new(),
+            used_keys: Uses::new(),
+            used_sessions: Uses::new(),
         };
         Arc::new(Directory {
             address,
@@ -223,20 +226,14 @@ impl Directory {
     /// Notes that a key was used; the store is told later.
     pub fn key_was_used(&self, known: &KnownKey, now: Time) {
         if known.last.swap(now.0, Relaxed) != now.0 {
-            let used = &mut self.lock().used_keys;
-            if used.len() < MOST_USED {
-                used.insert(known.key.id.clone(), now);
-            }
+            self.lock().used_keys.note(known.key.id.clone(), now);
         }
     }
 
     /// Notes that a session was used; the store is told later.
     pub fn session_was_used(&self, known: &KnownSession, now: Time) {
         if known.last.swap(now.0, Relaxed) != now.0 {
-            let used = &mut self.lock().used_sessions;
-            if used.len() < MOST_USED {
-                used.insert(known.session.digest, now);
-            }
+            self.lock().used_sessions.note(known.session.digest, now);
         }
     }
 
@@ -351,9 +348,24 @@ fn keep(directory: &Weak<Directory>, tell: &dyn Fn(Event<'_>)) {
     let mut revision = None;
     // What was told last: a store that stays away is told once.
     let mut said: Option<Option<String>> = None;
+    let mut untold: Option<String> = None;
+    let mut is_telling = false;
     for turn in 0_u32.. {
         let Some(directory) = directory.upgrade() else { return };
-        let result = runtime.block_on(directory.follow(&mut revision, turn % TELLING == TELLING - 1));
+        let result = runtime.block_on(directory.follow(&mut revision));
+        is_telling |= turn % TELLING == TELLING - 1;
+        if let (Ok(store), true) = (&result, is_telling) {
+            // Who may pass is decided by what was read: the store is not away because it cannot be written to.
+            let told = runtime.block_on(directory.tell_uses(&**store));
+            is_telling = matches!(told, Ok(false));
+            let words = told.as_ref().err().map(ToString::to_string);
+            if let Err(error) = &told
+                && words != untold
+            {
+                tell(Event::Untold(error));
+            }
+            untold = words;
+        }
         let failure = result.err();
         let words = failure.as_ref().map(ToString::to_string);
         if said.as_ref() != Some(&words) {
@@ -371,8 +383,8 @@ fn keep(directory: &Weak<Directory>, tell: &dyn Fn(Event<'_>)) {
 }
 
 impl Directory {
-    /// Asks what has changed, and now and then tells what was used.
-    async fn follow(&self, revision: &mut Option<u64>, is_telling: bool) -> Result<(), StoreError> {
+    /// Asks what has changed; the store that said so.
+    async fn follow(&self, revision: &mut Option<u64>) -> Result<Arc<dyn Store>, StoreError> {
         let open = self.lock().store.clone();
         let store = match open {
             Some(store) => store,
@@ -387,19 +399,32 @@ impl Directory {
         self.forget(&changes.what);
         *revision = Some(changes.revision);
         self.synced.store(began, Relaxed);
-        if is_telling {
+        Ok(store)
+    }
+
+    /// Tells when keys and sessions were used, for a while; whether all was told.
+    async fn tell_uses(&self, store: &dyn Store) -> Result<bool, StoreError> {
+        let began = Instant::now();
+        loop {
             let (keys, sessions) = {
-                let mut known = self.lock();
-                (std::mem::take(&mut known.used_keys), std::mem::take(&mut known.used_sessions))
+                let known = self.lock();
+                (known.used_keys.portion(), known.used_sessions.portion())
             };
+            if keys.is_empty() && sessions.is_empty() {
+                store.purge_sessions(Time::now()).await?;
+                return Ok(true);
+            }
             if !keys.is_empty() {
-                store.touch_keys(keys.into_iter().collect()).await?;
+                store.touch_keys(keys.clone()).await?;
+                self.lock().used_keys.told(&keys);
             }
             if !sessions.is_empty() {
-                store.touch_sessions(sessions.into_iter().collect()).await?;
+                store.touch_sessions(sessions.clone()).await?;
+                self.lock().used_sessions.told(&sessions);
             }
-            store.purge_sessions(Time::now()).await?;
+            if began.elapsed() >= STRETCH {
+                return Ok(false);
+            }
         }
-        Ok(())
     }
 }

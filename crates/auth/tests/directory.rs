@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use auth::api_key::NewKey;
 use auth::check::{self, Why};
-use auth::directory::Directory;
+use auth::directory::{Directory, Event};
 use auth::session::NewSession;
 use auth::store::{Address, ApiKey, Session, Store, Time, User};
 
@@ -182,4 +182,34 @@ fn a_store_that_cannot_be_opened_lets_nobody_in() {
     let key = NewKey::generate().unwrap();
     let hour = Duration::from_secs(3600);
     assert!(wait(check::key(&gateway, key.text.as_bytes(), hour, Time::now())).is_err());
+}
+
+#[test]
+fn a_store_that_cannot_be_written_to_still_lets_in_and_is_told_later() {
+    let setting = Setting::new();
+    let (told, hears) = std::sync::mpsc::channel();
+    let gateway = Directory::new(address(setting.folder.path()), 1 << 20);
+    gateway.keep(move |event| {
+        if let Event::Untold(error) = event {
+            told.send(error.to_string()).unwrap();
+        }
+    });
+    let keys: Vec<NewKey> = (0..600).map(|_| setting.key(&["read"])).collect();
+    let (last, used) = keys.split_last().unwrap();
+    for key in used {
+        says(&gateway, &key.text).unwrap();
+    }
+    let writer = rusqlite::Connection::open(setting.folder.path().join("auth.db")).unwrap();
+    writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let untold = hears.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(untold.contains("did not answer in time") || untold.contains("locked"), "{untold}");
+    // Nobody has asked for this one before: it is read, and decided on.
+    assert_eq!(says(&gateway, &last.text), Ok("ada read".into()));
+    writer.execute_batch("ROLLBACK").unwrap();
+    let began = Instant::now();
+    let is_told = |key: &NewKey| wait(setting.store.key_by_id(&key.id)).unwrap().unwrap().last_used.is_some();
+    while !keys.iter().all(is_told) {
+        assert!(began.elapsed() < Duration::from_secs(30), "what could not be told is lost");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }

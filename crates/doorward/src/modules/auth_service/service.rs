@@ -94,6 +94,10 @@ pub fn keep(config: &Config) {
             Event::Found => {
                 log.write(Level::Notice, format_args!("auth_service \"{name}\": the store answers"));
             }
+            Event::Untold(error) => {
+                let what = "is not told when keys and sessions were used";
+                log.write(Level::Error, format_args!("auth_service \"{name}\": the store {what}: {error}"));
+            }
         });
     }
 }
