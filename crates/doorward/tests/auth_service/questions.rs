@@ -1,7 +1,7 @@
 //! The service as what `auth_request` and other gateways ask.
 
 use crate::Place;
-use crate::support::send;
+use crate::support::{send, wait_for};
 
 #[test]
 fn auth_request_asks_it_as_any_other() {
@@ -102,6 +102,11 @@ fn other_gateways_name_the_request_in_their_own_way() {
     assert_eq!(original("X-Original-URL: https://app.example/orders\r\n"), 204);
     assert_eq!(original("X-Original-URL: https://app.example/\r\nX-Original-URI: /\r\n"), 400);
     assert_eq!(original("X-Original-URL: app.example\r\n"), 400);
+
+    wait_for("the log says which fields are meant", || {
+        let log = place.gateway.log();
+        log.contains("unclear: fields X-Forwarded-*") && log.contains("unclear: fields X-Original-*")
+    });
 
     assert_eq!(ask("POST /envoy/orders", "Content-Length: 0\r\n"), 204);
     assert_eq!(ask("GET /envoy/admin", ""), 403);

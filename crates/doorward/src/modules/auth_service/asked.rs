@@ -31,6 +31,15 @@ impl AskedBy {
             _ => Err(invalid(word).instead("it is asked_by=forwarded, asked_by=original or asked_by=envoy")),
         }
     }
+
+    /// The fields that say what is asked about.
+    pub fn fields(self) -> &'static str {
+        match self {
+            AskedBy::Itself | AskedBy::Envoy => "of the request itself",
+            AskedBy::Forwarded => "X-Forwarded-*",
+            AskedBy::Original => "X-Original-*",
+        }
+    }
 }
 
 /// What is decided about.

@@ -27,8 +27,8 @@ impl Endpoint {
     pub async fn run(&self, ex: &mut Exchange<'_>) -> Result<Body, Stop> {
         let Some(asked) = Asked::at_endpoint(ex, self.asked_by) else {
             auth_outcome::set_reason(ex, Reason::UnclearQuestion);
-            let by = self.asked_by;
-            ex.log(Level::Error, format_args!("what is asked about is missing or unclear (asked_by={by:?})"));
+            let fields = self.asked_by.fields();
+            ex.log(Level::Error, format_args!("what is asked about is missing or unclear: fields {fields}"));
             return Err(Stop::Status(400));
         };
         let answer = match decide(&self.service, &asked, ex).await? {
