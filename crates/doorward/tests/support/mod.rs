@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -37,6 +37,13 @@ impl Gateway {
 
     /// The same with another beginning of the configuration, and with files in its folder: name and content.
     pub fn start_as(beginning: &str, http: &str, files: &[(&str, &str)]) -> Gateway {
+        // Another server can be asked the same.
+        let program = env::var_os("DOORWARD_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_doorward").into());
+        Gateway::start_program(program.as_ref(), beginning, http, files)
+    }
+
+    /// The same with another program.
+    pub fn start_program(program: &Path, beginning: &str, http: &str, files: &[(&str, &str)]) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("logs")).unwrap();
         let [port, port2, port3] = free_ports();
@@ -52,8 +59,6 @@ impl Gateway {
         for (name, text) in [("nginx.conf", &*text)].iter().chain(files) {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        // Another server can be asked the same.
-        let program = env::var_os("DOORWARD_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_doorward").into());
         let child = Command::new(program)
             .arg("-p")
             .arg(folder.path())
@@ -100,6 +105,11 @@ impl Gateway {
     /// Asks for a path, with more fields.
     pub fn get(&self, path: &str, fields: &str) -> Answer {
         get(self.port, path, fields)
+    }
+
+    /// Waits until its first process has ended.
+    pub fn wait_for_end(&mut self) {
+        wait_for("it ends", || self.child.try_wait().unwrap().is_some());
     }
 
     /// Sends a signal to the master process.
