@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 
-use super::guard::Abuse;
+use super::diagnostics::{self, Told};
+use super::guard::Offence;
 use super::io::{Io, Output};
 use super::request::{Running, log_refused, read_head, serve_stream};
 use super::{Piece, Shared, Stream, TURN};
@@ -73,7 +74,8 @@ pub(super) async fn drive(shared: &Rc<Shared>, unread: Vec<u8>) {
         shared,
         most,
         idle_since: net::clock::now(),
-        within_since: None,
+        within: None,
+        late: None,
         leaving: false,
         over: false,
         cut_off: false,
@@ -87,6 +89,17 @@ pub(super) async fn drive(shared: &Rc<Shared>, unread: Vec<u8>) {
     }
 }
 
+/// What a connection waits for, for so long and no longer.
+#[derive(Clone, Copy)]
+enum Wait {
+    /// The socket takes what is written.
+    Socket,
+    /// The head that the client has begun, of a stream.
+    Head(u32),
+    /// A request, or that the client closes what has ended.
+    Request,
+}
+
 struct Driver<'s> {
     connection: Connection<Io, Piece>,
     shared: &'s Rc<Shared>,
@@ -94,8 +107,10 @@ struct Driver<'s> {
     most: usize,
     /// Since when no stream runs.
     idle_since: u64,
-    /// Since when a head that the client has begun is not complete.
-    within_since: Option<u64>,
+    /// The stream whose head the client has begun and not completed, and since when.
+    within: Option<(u32, u64)>,
+    /// The stream whose head took too long.
+    late: Option<u32>,
     /// The client was told that no more requests are taken.
     leaving: bool,
     /// The connection is being closed, whatever runs on it.
@@ -118,16 +133,26 @@ impl Driver<'_> {
         }
         shared.turn.set(TURN);
         loop {
-            if let Some(abuse) = shared.abuse.take()
+            if let Some(offence) = shared.offence.take()
                 && !self.over
             {
-                shared.log(Level::Warn, format_args!("{abuse}: the connection is closed"));
-                self.close(Reason::ENHANCE_YOUR_CALM);
+                shared.log(offence.level(), format_args!("{offence}"));
+                self.close(offence.reason());
             }
-            if let Poll::Ready(ended) = self.poll_frames(cx) {
-                return Poll::Ready(self.ended(ended));
+            let (polled, told) = diagnostics::during(|| self.poll_frames(cx));
+            let mut why = None;
+            for told in told {
+                match told {
+                    Told::Stream(text) => {
+                        shared.log(Level::Info, format_args!("{text} while reading client request headers"));
+                    }
+                    Told::Connection(text) => why = Some(text),
+                }
             }
-            if shared.abuse.get().is_some() {
+            if let Poll::Ready(ended) = polled {
+                return Poll::Ready(self.ended(ended, why));
+            }
+            if shared.offence.get().is_some() {
                 continue;
             }
             let written = Output::poll_write_out(shared, cx);
@@ -135,14 +160,28 @@ impl Driver<'_> {
                 self.log_lost(&error);
                 return Poll::Ready(false);
             }
-            if self.is_in_time(cx) {
-                return Poll::Pending;
+            match self.poll_overdue(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Wait::Socket) => {
+                    self.log_timed_out();
+                    return Poll::Ready(false);
+                }
+                // It has had its turn: until it goes on, the connection is one that waits.
+                Poll::Ready(Wait::Head(stream)) => {
+                    self.log_timed_out();
+                    self.late = Some(stream);
+                    shared.client.requests.set(shared.client.requests.get() + 1);
+                }
+                Poll::Ready(Wait::Request) if self.over => {
+                    self.log_timed_out();
+                    return Poll::Ready(false);
+                }
+                Poll::Ready(Wait::Request) if self.within.is_some() && !self.leaving => {
+                    self.log_timed_out();
+                    self.close(Reason::PROTOCOL_ERROR);
+                }
+                Poll::Ready(Wait::Request) => self.close(Reason::NO_ERROR),
             }
-            if self.over || shared.output.borrow().blocked_since.is_some() {
-                shared.log(Level::Info, format_args!("client timed out (110: Connection timed out)"));
-                return Poll::Ready(false);
-            }
-            self.close(Reason::NO_ERROR);
         }
     }
 
@@ -150,7 +189,7 @@ impl Driver<'_> {
     fn close(&mut self, reason: Reason) {
         (self.over, self.leaving) = (true, true);
         self.idle_since = net::clock::now();
-        self.cut_off = reason != Reason::NO_ERROR;
+        self.cut_off = reason == Reason::ENHANCE_YOUR_CALM;
         self.connection.abrupt_shutdown(reason);
     }
 
@@ -169,12 +208,17 @@ impl Driver<'_> {
         }
     }
 
-    /// Whether neither the client nor this server has taken too long.
-    fn is_in_time(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Ready with what was waited for too long.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Wait> {
         let (shared, now) = (self.shared, net::clock::now());
-        let core = shared.core();
+        let (core, header_timeout) = (shared.core(), shared.default_server().core.client_header_timeout);
         let blocked = shared.output.borrow().blocked_since.map(|since| since + core.send_timeout);
-        let idle = if shared.active.get() > 0 {
+        let within = shared.guard.borrow().within();
+        if self.within.map(|(stream, _)| stream) != within {
+            self.within = within.map(|stream| (stream, now));
+        }
+        let head = self.within.filter(|(stream, _)| !self.leaving && self.late != Some(*stream));
+        let idle = if shared.active.get() > 0 || head.is_some() {
             self.idle_since = now;
             None
         } else {
@@ -182,18 +226,18 @@ impl Driver<'_> {
                 self.idle_since
                     + match shared.client.requests.get() {
                         _ if self.leaving => FAREWELL,
-                        0 => shared.default_server().core.client_header_timeout,
+                        0 => header_timeout,
                         _ => core.keepalive_timeout.timeout,
                     },
             )
         };
-        self.within_since = match shared.guard.borrow().is_within() {
-            true => Some(self.within_since.unwrap_or(now)),
-            false => None,
-        };
-        let within = self.within_since.filter(|_| idle.is_some());
-        let within = within.map(|since| since + shared.default_server().core.client_header_timeout);
-        let due = [blocked, idle, within].into_iter().flatten().min();
+        let waits = [
+            blocked.map(|due| (due, Wait::Socket)),
+            head.map(|(stream, since)| (since + header_timeout, Wait::Head(stream))),
+            idle.map(|due| (due, Wait::Request)),
+        ];
+        let next = waits.into_iter().flatten().min_by_key(|(due, _)| *due);
+        let due = next.map(|(due, _)| due);
         let deadline = &shared.client.deadline;
         if due != self.due {
             self.due = due;
@@ -202,7 +246,10 @@ impl Driver<'_> {
                 None => deadline.clear(),
             }
         }
-        deadline.poll_expired(cx).is_pending()
+        match (deadline.poll_expired(cx), next) {
+            (Poll::Ready(_), Some((_, wait))) => Poll::Ready(wait),
+            _ => Poll::Pending,
+        }
     }
 
     /// Takes no more requests; those that run are finished.
@@ -214,8 +261,14 @@ impl Driver<'_> {
     }
 
     /// Begins a request.
-    fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Piece>) {
+    fn begin(&mut self, request: http::Request<RecvStream>, mut respond: SendResponse<Piece>) {
         let (shared, started) = (self.shared, net::clock::now());
+        let stream = respond.stream_id().as_u32();
+        let length = shared.guard.borrow_mut().take_head(stream);
+        if self.late == Some(stream) {
+            // Only now `h2` knows of it.
+            return respond.send_reset(Reason::PROTOCOL_ERROR);
+        }
         let (client, worker) = (&shared.client, &shared.worker);
         worker.counters.requests.fetch_add(1, Ordering::Relaxed);
         let requests = client.requests.get() + 1;
@@ -241,6 +294,9 @@ impl Driver<'_> {
                 Some(Refused::Answered(error.status()))
             }
         };
+        if let Some(length) = length {
+            parsed.0.head_len = length;
+        }
         let stream = Stream::new(shared.clone(), body, respond);
         let client = Client::of_stream(client, stream, worker.timers.deadline());
         let running = Running::new(shared.clone());
@@ -250,7 +306,8 @@ impl Driver<'_> {
         }));
     }
 
-    fn ended(&self, ended: Result<(), h2::Error>) -> bool {
+    /// What ends the connection is logged, with the reason where `h2` has told it. Whether the client may still be sending.
+    fn ended(&self, ended: Result<(), h2::Error>, why: Option<String>) -> bool {
         let shared = self.shared;
         match ended {
             Ok(()) => !self.cut_off,
@@ -260,17 +317,23 @@ impl Driver<'_> {
                     false
                 }
                 None => {
-                    let abuse = error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
-                    match abuse {
-                        true => shared
-                            .log(Level::Warn, format_args!("{}: the connection is closed", Abuse::Flood)),
-                        false => shared
-                            .log(Level::Info, format_args!("{error} while processing HTTP/2 connection")),
+                    let flood = error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+                    match flood {
+                        true => shared.log(Offence::Flood.level(), format_args!("{}", Offence::Flood)),
+                        false => {
+                            let why = why.unwrap_or_else(|| error.to_string());
+                            shared.log(Level::Info, format_args!("{why} while processing HTTP/2 connection"));
+                        }
                     }
-                    !abuse && !error.is_remote()
+                    !flood && !error.is_remote()
                 }
             },
         }
+    }
+
+    #[cold]
+    fn log_timed_out(&self) {
+        self.shared.log(Level::Info, format_args!("client timed out (110: Connection timed out)"));
     }
 
     #[cold]

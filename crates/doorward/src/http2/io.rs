@@ -60,17 +60,17 @@ impl Output {
 
 impl Io {
     pub(super) fn new(shared: Rc<Shared>, read: Vec<u8>) -> Io {
-        let io = Io { shared, read, taken: 0 };
+        let mut io = Io { shared, read, taken: 0 };
         io.look();
         io
     }
 
     /// Looks at what was read, before `h2` does.
-    fn look(&self) {
+    fn look(&mut self) {
         let shared = &self.shared;
         shared.turn.set(shared.turn.get().saturating_sub(self.read.len()));
-        if let Err(abuse) = shared.guard.borrow_mut().look(&self.read) {
-            shared.abuse.set(Some(abuse));
+        if let Err(offence) = shared.guard.borrow_mut().look(&mut self.read) {
+            shared.offence.set(Some(offence));
         }
     }
 }
@@ -92,13 +92,19 @@ impl AsyncRead for Io {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let polled = io.shared.client.poll_read(cx, &mut io.read, READ);
-            io.look();
-            if !matches!(polled, Poll::Ready(Ok(1..))) {
-                // Who waits holds no buffer.
-                io.shared.worker.buffers.put(std::mem::take(&mut io.read));
+            if io.shared.offence.get().is_none() {
+                let polled = io.shared.client.poll_read(cx, &mut io.read, READ);
+                io.look();
+                if !matches!(polled, Poll::Ready(Ok(1..))) {
+                    // Who waits holds no buffer.
+                    io.shared.worker.buffers.put(std::mem::take(&mut io.read));
+                }
+                ready!(polled)?;
             }
-            ready!(polled)?;
+            // The driver closes the connection as soon as `h2` is done with what came before.
+            if io.read.is_empty() && io.shared.offence.get().is_some() {
+                return Poll::Pending;
+            }
         }
         let rest = io.read.get(io.taken..).unwrap_or_default();
         let piece = rest.get(..buf.remaining()).unwrap_or(rest);

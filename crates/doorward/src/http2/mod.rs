@@ -1,5 +1,6 @@
 //! Connections of HTTP/2 (RFC 9113): one task drives the frames, each stream is a task that runs its request.
 
+mod diagnostics;
 mod driver;
 mod guard;
 mod io;
@@ -22,7 +23,7 @@ use crate::connection::first_server;
 use crate::log::Level;
 use crate::modules::core::CoreValues;
 use crate::worker::{Service, Worker};
-use guard::{Abuse, Guard};
+use guard::{Guard, Offence};
 use io::Output;
 
 /// How many requests may be taken back before some are answered, for each that may run at a time.
@@ -42,7 +43,7 @@ struct Shared {
     output: RefCell<Output>,
     guard: RefCell<Guard>,
     /// What the client did that it is cut off for.
-    abuse: Cell<Option<Abuse>>,
+    offence: Cell<Option<Offence>>,
     /// How much more is read before others have their turn, in bytes.
     turn: Cell<usize>,
     /// Streams whose tasks run.
@@ -115,6 +116,7 @@ pub async fn begins(client: &Client, ms: u64) -> bool {
 /// Serves a connection of HTTP/2 to its end.
 pub async fn serve(client: Client, service: Rc<Service>, worker: Rc<Worker>) {
     client.send_at_once();
+    diagnostics::listen();
     // Streams show it as theirs.
     client.local();
     let unread = client.unread.take();
@@ -125,7 +127,7 @@ pub async fn serve(client: Client, service: Rc<Service>, worker: Rc<Worker>) {
         worker,
         output: RefCell::default(),
         guard: RefCell::new(Guard::new(RESETS_EACH * most.max(LEAST_STREAMS))),
-        abuse: Cell::new(None),
+        offence: Cell::new(None),
         turn: Cell::new(TURN),
         active: Cell::new(0),
         driver: RefCell::default(),

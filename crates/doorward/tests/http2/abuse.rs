@@ -1,97 +1,35 @@
 //! Clients that make work or take memory without asking for anything: each is cut off, and others are served meanwhile.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
-use std::thread::JoinHandle;
+use std::io::{ErrorKind, Write};
 
-use crate::support::{Gateway, PATIENCE, wait_for};
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-const ENHANCE_YOUR_CALM: u32 = 11;
-
-/// `GET / http localhost`: three fields of the static table, and one literal (RFC 7541, 6).
-const GET: &[u8] = b"\x82\x86\x84\x01\x09localhost";
+use crate::raw::{
+    CONTINUATION, Connection, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GET, HEADERS, PING,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, frame,
+};
+use crate::support::{Gateway, wait_for};
 
 /// The most that a connection may add to the memory of the gateway, in kB.
 const MOST_MEMORY: u64 = 32 << 10;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A connection whose answers are read all the time.
-struct Attacker {
-    stream: TcpStream,
-    answers: JoinHandle<Vec<(u8, u32, Vec<u8>)>>,
-}
-
-impl Attacker {
-    fn connect(gateway: &Gateway) -> Attacker {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, gateway.port)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
-        stream.write_all(&frame(SETTINGS, 0, 0, b"")).unwrap();
-        let mut reading = stream.try_clone().unwrap();
-        let answers = std::thread::spawn(move || {
-            let mut frames = Vec::new();
-            let mut head = [0; 9];
-            while reading.read_exact(&mut head).is_ok() {
-                let [a, b, c, kind, _, s, t, u, v] = head;
-                let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-                if reading.read_exact(&mut payload).is_err() {
-                    break;
-                }
-                // What is asked about later.
-                if matches!(kind, GOAWAY | RST_STREAM | HEADERS) {
-                    frames.push((kind, u32::from_be_bytes([s, t, u, v]), payload));
-                }
+/// Sends frames until the connection is closed: how many bytes that took.
+fn flood(attacker: &mut Connection, most: usize, frames: &mut dyn FnMut(usize) -> Vec<u8>) -> usize {
+    let mut sent = 0;
+    for at in 0.. {
+        let bytes = frames(at);
+        match attacker.stream.write_all(&bytes) {
+            Ok(()) => sent += bytes.len(),
+            Err(error) => {
+                assert_ne!(
+                    error.kind(),
+                    ErrorKind::WouldBlock,
+                    "the gateway reads no more and does not close"
+                );
+                return sent;
             }
-            frames
-        });
-        Attacker { stream, answers }
-    }
-
-    /// Sends frames until the connection is closed: how many bytes that took.
-    fn flood(&mut self, most: usize, frames: &mut dyn FnMut(usize) -> Vec<u8>) -> usize {
-        let mut sent = 0;
-        for at in 0.. {
-            let bytes = frames(at);
-            match self.stream.write_all(&bytes) {
-                Ok(()) => sent += bytes.len(),
-                Err(error) => {
-                    assert_ne!(
-                        error.kind(),
-                        ErrorKind::WouldBlock,
-                        "the gateway reads no more and does not close"
-                    );
-                    return sent;
-                }
-            }
-            assert!(sent < most, "nobody stopped it");
         }
-        sent
+        assert!(sent < most, "nobody stopped it");
     }
-
-    /// The reasons of the GOAWAY frames that came.
-    fn farewells(self) -> Vec<u32> {
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
-        let frames = self.answers.join().unwrap();
-        let goaway = frames.iter().filter(|(kind, ..)| *kind == GOAWAY);
-        goaway.map(|(.., payload)| u32::from_be_bytes(payload[4..8].try_into().unwrap())).collect()
-    }
+    sent
 }
 
 fn gateway() -> Gateway {
@@ -118,9 +56,9 @@ fn cut_off(most: usize, frames: &mut dyn FnMut(usize) -> Vec<u8>) -> Vec<u32> {
     let mut gateway = gateway();
     assert_eq!(gateway.get("/", "").status, 200);
     let before = memory(&gateway);
-    let mut attacker = Attacker::connect(&gateway);
+    let mut attacker = Connection::open(&gateway);
     let mut largest = before;
-    attacker.flood(most, &mut |at| {
+    flood(&mut attacker, most, &mut |at| {
         if at % 500 == 250 {
             assert_eq!(gateway.get("/", "").body, "ok");
             largest = largest.max(memory(&gateway));
@@ -214,7 +152,7 @@ fn responses_that_nobody_makes_room_for() {
     let gateway = gateway();
     assert_eq!(gateway.get("/", "").status, 200);
     let before = memory(&gateway);
-    let mut attacker = Attacker::connect(&gateway);
+    let mut attacker = Connection::open(&gateway);
     let no_window = [&4u16.to_be_bytes()[..], &0u32.to_be_bytes()].concat();
     attacker.stream.write_all(&frame(SETTINGS, 0, 0, &no_window)).unwrap();
     for at in 0..128 {
@@ -226,7 +164,6 @@ fn responses_that_nobody_makes_room_for() {
         gateway.log().matches("client timed out").count() == 128
     });
     assert!(memory(&gateway) < before + MOST_MEMORY);
-    let _ = attacker.stream.shutdown(std::net::Shutdown::Write);
-    let frames = attacker.answers.join().unwrap();
+    let frames = attacker.end();
     assert_eq!(frames.iter().filter(|(kind, ..)| *kind == RST_STREAM).count(), 128);
 }

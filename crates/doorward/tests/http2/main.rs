@@ -7,6 +7,8 @@
 )]
 
 mod abuse;
+mod malformed;
+mod raw;
 #[path = "../support/mod.rs"]
 mod support;
 

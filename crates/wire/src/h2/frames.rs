@@ -6,14 +6,32 @@ pub mod kind {
     pub const DATA: u8 = 0;
     /// Fields, or the first of them.
     pub const HEADERS: u8 = 1;
+    /// What a stream depends on.
+    pub const PRIORITY: u8 = 2;
     /// The end of a stream before its end.
     pub const RST_STREAM: u8 = 3;
+    /// What an end wants to be respected.
+    pub const SETTINGS: u8 = 4;
+    /// A response that nobody asked for, of a server.
+    pub const PUSH_PROMISE: u8 = 5;
+    /// Whether the other end is there.
+    pub const PING: u8 = 6;
+    /// The end of a connection.
+    pub const GOAWAY: u8 = 7;
+    /// Room for more of a body.
+    pub const WINDOW_UPDATE: u8 = 8;
     /// More fields.
     pub const CONTINUATION: u8 = 9;
 }
 
 /// No more fields follow those of the frame.
 const END_HEADERS: u8 = 4;
+
+/// The fields have what their stream depends on before them: five bytes.
+const HAS_PRIORITY: u8 = 0x20;
+
+/// The bits of a stream's number.
+const STREAM: u32 = (1 << 31) - 1;
 
 /// What is in front of a frame's payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +42,20 @@ pub struct FrameHead {
     pub kind: u8,
     /// What they mean depends on the kind.
     pub flags: u8,
+    /// The stream that it belongs to, 0 for the connection.
+    pub stream: u32,
+}
+
+/// Why a connection cannot go on behind the head of a frame (RFC 9113, 6). Display is nginx's sentence for the error_log, level
+/// info.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum FrameError {
+    /// Frames of its kind are not of that length: FRAME_SIZE_ERROR.
+    #[error("client sent {0} frame with incorrect length {1}")]
+    Length(&'static str, u32),
+    /// Only servers promise: PROTOCOL_ERROR.
+    #[error("client sent PUSH_PROMISE frame")]
+    PushPromise,
 }
 
 /// Finds the frames in what a client sends, however it arrives. Nothing is kept but what is missing of the present one.
@@ -38,17 +70,46 @@ pub struct Frames {
     of_fields: bool,
     /// More fields must follow.
     in_fields: bool,
+    /// The stream of the present frame.
+    stream: u32,
 }
 
 impl FrameHead {
-    const SIZE: usize = 9;
+    /// Bytes of it.
+    pub const SIZE: usize = 9;
+
+    /// Whether a client may send it.
+    pub fn check(&self) -> Result<(), FrameError> {
+        let (name, fits) = match self.kind {
+            kind::PRIORITY => ("PRIORITY", self.length == 5),
+            kind::RST_STREAM => ("RST_STREAM", self.length == 4),
+            kind::SETTINGS => ("SETTINGS", self.length.is_multiple_of(6)),
+            kind::PUSH_PROMISE => return Err(FrameError::PushPromise),
+            kind::PING => ("PING", self.length == 8),
+            kind::GOAWAY => ("GOAWAY", self.length >= 8),
+            kind::WINDOW_UPDATE => ("WINDOW_UPDATE", self.length == 4),
+            _ => return Ok(()),
+        };
+        if fits { Ok(()) } else { Err(FrameError::Length(name, self.length)) }
+    }
+
+    /// Bytes of packed fields in its payload, with padding where there is any.
+    pub fn fields(&self) -> u32 {
+        let priority = self.kind == kind::HEADERS && self.flags & HAS_PRIORITY != 0;
+        if priority { self.length.saturating_sub(5) } else { self.length }
+    }
+
+    /// Whether fields end with it.
+    pub fn ends_fields(&self) -> bool {
+        matches!(self.kind, kind::HEADERS | kind::CONTINUATION) && self.flags & END_HEADERS != 0
+    }
 }
 
 impl Frames {
     /// At the first byte of a connection, where the client's preface is.
     pub fn new() -> Frames {
         let left = crate::h1::HTTP2_PREFACE.len();
-        Frames { head: [0; FrameHead::SIZE], seen: 0, left, of_fields: false, in_fields: false }
+        Frames { head: [0; FrameHead::SIZE], seen: 0, left, of_fields: false, in_fields: false, stream: 0 }
     }
 
     /// The next frame that begins in `bytes`, which is left with what follows its head; none when it is used up.
@@ -66,19 +127,20 @@ impl Frames {
             return None;
         }
         self.seen = 0;
-        let [a, b, c, kind, flags, ..] = self.head;
+        let [a, b, c, kind, flags, stream @ ..] = self.head;
         let length = u32::from_be_bytes([0, a, b, c]);
         self.left = length as usize;
+        self.stream = u32::from_be_bytes(stream) & STREAM;
         self.of_fields = matches!(kind, kind::HEADERS | kind::CONTINUATION);
         if self.of_fields {
             self.in_fields = flags & END_HEADERS == 0;
         }
-        Some(FrameHead { length, kind, flags })
+        Some(FrameHead { length, kind, flags, stream: self.stream })
     }
 
-    /// Whether the head of a frame, or the fields that began with one, are not complete.
-    pub fn is_within(&self) -> bool {
-        self.seen > 0 || self.in_fields || (self.of_fields && self.left > 0)
+    /// The stream whose fields have begun and are not complete.
+    pub fn within(&self) -> Option<u32> {
+        (self.in_fields || (self.of_fields && self.left > 0)).then_some(self.stream)
     }
 }
 
@@ -106,17 +168,41 @@ mod tests {
     fn fields_are_complete_with_their_last_frame() {
         let mut frames = Frames::new();
         heads(&mut frames, crate::h1::HTTP2_PREFACE);
-        assert!(!frames.is_within());
+        assert_eq!(frames.within(), None);
         heads(&mut frames, &frame(kind::HEADERS, 0, b"ab"));
-        assert!(frames.is_within());
+        assert_eq!(frames.within(), Some(1));
         heads(&mut frames, &frame(kind::CONTINUATION, END_HEADERS, b""));
-        assert!(!frames.is_within());
+        assert_eq!(frames.within(), None);
         heads(&mut frames, &frame(kind::HEADERS, END_HEADERS, b"abc")[..11]);
-        assert!(frames.is_within());
+        assert_eq!(frames.within(), Some(1));
         heads(&mut frames, b"c");
-        assert!(!frames.is_within());
+        assert_eq!(frames.within(), None);
         heads(&mut frames, &frame(kind::DATA, 0, b"abc")[..11]);
-        assert!(!frames.is_within());
+        assert_eq!(frames.within(), None);
+    }
+
+    #[test]
+    fn frames_have_the_lengths_of_their_kind() {
+        let refused = |kind, length| FrameHead { length, kind, flags: 0, stream: 0 }.check().err();
+        // RFC 9113, 6.3 to 6.9.
+        let lengths = [
+            (kind::PRIORITY, &[5][..], &[0, 4, 6][..]),
+            (kind::RST_STREAM, &[4], &[3, 5]),
+            (kind::SETTINGS, &[0, 6, 60], &[1, 7]),
+            (kind::PING, &[8], &[0, 7, 9]),
+            (kind::GOAWAY, &[8, 100], &[0, 7]),
+            (kind::WINDOW_UPDATE, &[4], &[0, 8]),
+            (kind::DATA, &[0, 1], &[]),
+            (99, &[0, 1], &[]),
+        ];
+        for (kind, right, wrong) in lengths {
+            assert!(right.iter().all(|length| refused(kind, *length).is_none()), "{kind}");
+            assert!(
+                wrong.iter().all(|length| matches!(refused(kind, *length), Some(FrameError::Length(..)))),
+                "{kind}"
+            );
+        }
+        assert_eq!(refused(kind::PUSH_PROMISE, 4), Some(FrameError::PushPromise));
     }
 
     proptest! {
@@ -139,7 +225,7 @@ mod tests {
             }
             let expected: Vec<FrameHead> = sent
                 .iter()
-                .map(|(kind, flags, payload)| FrameHead { length: payload.len() as u32, kind: *kind, flags: *flags })
+                .map(|(kind, flags, payload)| FrameHead { length: payload.len() as u32, kind: *kind, flags: *flags, stream: 1 })
                 .collect();
             prop_assert_eq!(found, expected);
         }

@@ -4,6 +4,6 @@ mod frames;
 mod refusal;
 mod request;
 
-pub use frames::{FrameHead, Frames, kind};
+pub use frames::{FrameError, FrameHead, Frames, kind};
 pub use refusal::RequestError;
 pub use request::{Pseudo, request};
