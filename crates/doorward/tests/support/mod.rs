@@ -18,6 +18,17 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// What stands before the test's own part of the configuration, unless it says otherwise.
 pub const BEGINNING: &str = "daemon off; worker_processes 2; error_log error.log info; events {}";
 
+/// The same with a worker of another user, who reads none of the files: their folder is its maker's alone. Without root both
+/// processes are the same user, and the files are theirs.
+pub fn beginning_as_nobody() -> String {
+    if !nix::unistd::geteuid().is_root() {
+        return BEGINNING.to_owned();
+    }
+    let is_there = |name: &&str| nix::unistd::Group::from_name(name).unwrap().is_some();
+    let group = ["nogroup", "nobody"].into_iter().find(is_there).unwrap();
+    format!("user nobody {group}; {BEGINNING}")
+}
+
 /// A running gateway with its folder; it ends with the test.
 pub struct Gateway {
     folder: TempDir,
@@ -105,6 +116,20 @@ impl Gateway {
     /// Asks for a path, with more fields.
     pub fn get(&self, path: &str, fields: &str) -> Answer {
         get(self.port, path, fields)
+    }
+
+    /// Whether its worker is the user of [`beginning_as_nobody`].
+    pub fn is_served_by_nobody(&self) -> bool {
+        if !nix::unistd::geteuid().is_root() {
+            return true;
+        }
+        let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap().uid.as_raw();
+        let workers = fs::read_dir("/proc").unwrap().flatten().filter(|process| {
+            let status = fs::read_to_string(process.path().join("status")).unwrap_or_default();
+            let of_ours = status.contains(&format!("\nPPid:\t{}\n", self.id()));
+            of_ours && status.contains(&format!("\nUid:\t{nobody}\t{nobody}\t"))
+        });
+        workers.count() == 1
     }
 
     /// Waits until its first process has ended.

@@ -2,9 +2,53 @@
 
 use super::authority::{Authority, Pair, self_signed};
 use super::client::{Client, body};
-use super::support::{BEGINNING, Gateway};
+use super::support::{BEGINNING, Gateway, beginning_as_nobody, wait_for};
+use nix::sys::signal::Signal;
 
 const SHOWN: &str = r#"return 200 "$ssl_client_verify";"#;
+
+/// A reload that takes up what is written to a file.
+fn renew(gateway: &Gateway, name: &str, text: &str) {
+    let ended = || gateway.log().matches("exited with code 0").count();
+    let before = ended();
+    std::fs::write(gateway.path(name), text).unwrap();
+    gateway.signal(Signal::SIGHUP);
+    wait_for("the configuration from before is gone", || ended() > before);
+}
+
+#[test]
+fn a_session_of_before_a_reload_is_judged_by_what_is_in_force_behind_it() {
+    let (authority, other) = (Authority::new("Authority"), Authority::new("Other"));
+    let own = self_signed("one.test");
+    let http = format!(
+        "http {{ ssl_certificate the.crt; ssl_certificate_key the.key; log_format sessions '$status $ssl_session_reused';
+            access_log access.log sessions;
+            server {{ listen 127.0.0.1:{{port}} ssl; ssl_verify_client on; ssl_client_certificate ca.crt; ssl_crl list.pem; {SHOWN} }} }}"
+    );
+    let files = [
+        ("the.crt", &*own.certificate),
+        ("the.key", &*own.key),
+        ("ca.crt", &*authority.certificate),
+        ("list.pem", &*authority.revoke(&[7])),
+    ];
+    let gateway = Gateway::start_as(&beginning_as_nobody(), &http, &files);
+    let client = Client::known_as(&authority.issue("known.test", 5));
+    assert_eq!(answer(&client, &gateway), "SUCCESS");
+    assert_eq!(answer(&client, &gateway), "SUCCESS");
+    renew(&gateway, "list.pem", &authority.revoke(&[5]));
+    assert_eq!(answer(&client, &gateway), "The SSL certificate error");
+    gateway.says("client SSL certificate verify error: (23:certificate revoked)");
+    renew(&gateway, "list.pem", &authority.revoke(&[7]));
+    assert_eq!(answer(&client, &gateway), "SUCCESS");
+    let log = || std::fs::read_to_string(gateway.path("access.log")).unwrap_or_default();
+    wait_for("all are logged", || log() == "200 .\n200 r\n400 r\n200 r\n");
+    // Another authority is another kind of session.
+    std::fs::write(gateway.path("list.pem"), other.revoke(&[5])).unwrap();
+    renew(&gateway, "ca.crt", &other.certificate);
+    assert_eq!(answer(&client, &gateway), "The SSL certificate error");
+    gateway.says("client SSL certificate verify error: (21:unable to verify the first certificate)");
+    assert!(gateway.is_served_by_nobody());
+}
 
 fn gateway(server: &str, authority: &Authority, more: &[(&str, &str)]) -> Gateway {
     let own = self_signed("one.test");

@@ -21,7 +21,7 @@ use rustls::crypto::aws_lc_rs;
 
 use authority::{self_signed, self_signed_rsa};
 use client::{Client, ask, body};
-use support::{BEGINNING, Gateway, send, wait_for};
+use support::{BEGINNING, Gateway, beginning_as_nobody, send, wait_for};
 
 /// The common name of a server's certificate.
 fn shown(client: &Client, port: u16, name: &str) -> String {
@@ -158,30 +158,14 @@ fn a_key_that_only_root_reads_serves_a_worker_that_is_not_root_also_after_a_relo
         server { listen 127.0.0.1:{port} ssl; return 200 "in"; }
     }"#;
     let files = [("the.crt", &*one.certificate), ("the.key", &one.key)];
-    // The folder is its maker's alone; without root both processes are the same user, and the key is theirs.
-    let is_root = nix::unistd::geteuid().is_root();
-    let group =
-        ["nogroup", "nobody"].into_iter().find(|name| nix::unistd::Group::from_name(name).unwrap().is_some());
-    let beginning = match is_root {
-        true => format!("user nobody {}; {BEGINNING}", group.unwrap()),
-        false => BEGINNING.to_owned(),
-    };
-    let gateway = Gateway::start_as(&beginning, http, &files);
+    let gateway = Gateway::start_as(&beginning_as_nobody(), http, &files);
     assert_eq!(shown(&Client::new(), gateway.port, "x.test"), "one.test");
     std::fs::write(gateway.path("the.crt"), &two.certificate).unwrap();
     std::fs::write(gateway.path("the.key"), &two.key).unwrap();
     std::fs::set_permissions(gateway.path("the.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
     gateway.signal(Signal::SIGHUP);
     wait_for("the new one is shown", || shown(&Client::new(), gateway.port, "x.test") == "two.test");
-    if is_root {
-        let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap().uid.as_raw();
-        let workers = std::fs::read_dir("/proc").unwrap().flatten().filter(|process| {
-            let status = std::fs::read_to_string(process.path().join("status")).unwrap_or_default();
-            let of_ours = status.contains(&format!("\nPPid:\t{}\n", gateway.id()));
-            of_ours && status.contains(&format!("\nUid:\t{nobody}\t{nobody}\t"))
-        });
-        assert_eq!(workers.count(), 1);
-    }
+    assert!(gateway.is_served_by_nobody());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use rustls::crypto::aws_lc_rs;
 
 use super::authority::{Pair, self_signed};
 use super::client::{Client, body};
-use super::support::{BEGINNING, Gateway, wait_for};
+use super::support::{Gateway, beginning_as_nobody, wait_for};
 
 const REUSED: &str = r#"return 200 "$ssl_session_reused $ssl_session_id";"#;
 
@@ -16,7 +16,7 @@ fn gateway(settings: &str, pair: &Pair, more: &[(&str, &str)]) -> Gateway {
     );
     let mut files = vec![("the.crt", &*pair.certificate), ("the.key", &*pair.key)];
     files.extend_from_slice(more);
-    Gateway::start_as(BEGINNING, &http, &files)
+    Gateway::start_as(&beginning_as_nobody(), &http, &files)
 }
 
 /// Whether the session was taken up, and its number.
@@ -93,4 +93,5 @@ fn gateways_with_the_same_key_file_share_sessions() {
         // It has a ticket of the new key now, which the first gateway does not know yet.
         assert!(!visit(&client, third.port).0);
     }
+    assert!(first.is_served_by_nobody(), "a key file is the master's to read");
 }

@@ -16,7 +16,7 @@ use certificates::Holder;
 use nix::sys::signal::Signal;
 use rcgen::date_time_ymd;
 use rustls::version::{TLS12, TLS13};
-use support::{BEGINNING, Gateway};
+use support::{BEGINNING, Gateway, beginning_as_nobody, wait_for};
 
 /// One worker, so that there is one pool of connections.
 const ALONE: &str = "daemon off; worker_processes 1; error_log error.log info; events {}";
@@ -188,6 +188,46 @@ fn sessions_are_taken_up_again_also_after_a_reload_and_verified_again() {
         assert_eq!(kind("/kept").as_deref(), Some("resumed"));
         assert_eq!(kind("/verified").as_deref(), Some("resumed"));
     }
+}
+
+#[test]
+fn a_reload_takes_up_files_that_only_root_reads() {
+    let (root, other) = (Holder::authority("root"), Holder::authority("other"));
+    let port =
+        server::listen(&root.issue("api.test", |params| params.serial_number = Some(77.into())), &[&TLS13]);
+    let (one, two) = (root.issue("one.client", |_| {}), root.issue("two.client", |_| {}));
+    let http = format!(
+        "http {{ server {{ listen 127.0.0.1:{{port}}; location / {{ proxy_pass https://127.0.0.1:{port}; proxy_ssl_name api.test;
+             proxy_ssl_verify on; proxy_ssl_trusted_certificate root.pem; proxy_ssl_crl list.pem;
+             proxy_ssl_certificate client.pem; proxy_ssl_certificate_key client.key; }} }} }}"
+    );
+    let files = [
+        ("list.pem", &*root.revoke(5)),
+        ("client.pem", &*one.certificate.pem()),
+        ("client.key", &*one.key.serialize_pem()),
+    ];
+    let gateway = trusting(&beginning_as_nobody(), &http, &root, &files);
+    let shown = || gateway.get("/", "").body.split(' ').nth(3).map(str::to_owned);
+    let renew = |files: &[(&str, &str)]| {
+        let ended = || gateway.log().matches("exited with code 0").count();
+        let before = ended();
+        files.iter().for_each(|(name, text)| std::fs::write(gateway.path(name), text).unwrap());
+        gateway.signal(Signal::SIGHUP);
+        wait_for("the configuration from before is gone", || ended() > before);
+    };
+    assert_eq!(shown().as_deref(), Some("one.client"));
+    renew(&[("client.pem", &two.certificate.pem()), ("client.key", &two.key.serialize_pem())]);
+    assert_eq!(shown().as_deref(), Some("two.client"));
+    // A connection that is kept does not outlive the trust in who is at its end.
+    renew(&[("list.pem", &root.revoke(77))]);
+    assert_eq!(gateway.get("/", "").status, 502);
+    gateway.says("upstream SSL certificate verify error: (23:certificate revoked)");
+    renew(&[("list.pem", &other.revoke(5)), ("root.pem", &other.certificate.pem())]);
+    assert_eq!(gateway.get("/", "").status, 502);
+    gateway.says("upstream SSL certificate verify error: (21:unable to verify the first certificate)");
+    renew(&[("list.pem", &root.revoke(5)), ("root.pem", &root.certificate.pem())]);
+    assert_eq!(shown().as_deref(), Some("two.client"));
+    assert!(gateway.is_served_by_nobody());
 }
 
 #[test]
