@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use net::{Address, Deadline, Stream};
 
@@ -141,6 +141,14 @@ impl Client {
         if self.tls.get().is_some() { "https" } else { "http" }
     }
 
+    /// Whether hands are still being shaken: what was read so far is early data, which others can send again.
+    pub fn is_early(&self) -> bool {
+        match &*self.transport.borrow() {
+            Transport::Connection(stream) => stream.is_handshaking(),
+            Transport::Http2(stream) => stream.connection().is_early(),
+        }
+    }
+
     /// What the kernel knows of the connection.
     pub fn tcp_info(&self) -> Option<net::TcpInfo> {
         match &*self.transport.borrow() {
@@ -151,7 +159,29 @@ impl Client {
 
     /// Ready when there is something to read, without reading it.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with_connection(|stream| stream.poll_read_ready(cx))
+        self.with_connection(|stream| {
+            if stream.is_handshaking() {
+                // How a client ends a handshake that early data came in front of is nothing to read.
+                ready!(stream.poll_handshake(cx))?;
+            }
+            stream.poll_read_ready(cx)
+        })
+    }
+
+    /// Waits until hands are shaken, where a request came before that; more of such data is forgotten.
+    pub async fn finish_handshake(&self, ms: u64) -> io::Result<()> {
+        let finished = poll_fn(|cx| {
+            self.with_connection(|stream| {
+                while stream.is_handshaking() {
+                    ready!(stream.poll_handshake(cx))?;
+                    if stream.is_handshaking() {
+                        ready!(stream.poll_discard(cx))?;
+                    }
+                }
+                Poll::Ready(Ok(()))
+            })
+        });
+        self.deadline.within(ms, finished).await.map_err(|_| ErrorKind::TimedOut)?
     }
 
     /// As [`Stream::poll_read`].

@@ -81,7 +81,10 @@ pub async fn serve(client: &Client, service: &Rc<Service>, worker: &Rc<Worker>) 
             After::KeepAlive { timeout, least } if least > 0 || !service.is_retired() => {
                 (wait, certain) = (timeout, least.min(timeout));
             }
-            After::KeepAlive { .. } | After::Close => break,
+            After::KeepAlive { .. } | After::Close => {
+                finish_handshake(client, wait).await;
+                break;
+            }
             After::Linger { time, timeout } => {
                 linger(client, time, timeout).await;
                 break;
@@ -112,8 +115,18 @@ async fn readable(client: &Client, service: &Service, ms: u64, certain: u64) -> 
     client.deadline.within(ms - certain, ready).await.unwrap_or(false)
 }
 
+/// Lets the client end a handshake that its request came before, so that it has tickets for the next, and so that the
+/// response is not lost in a reset, as where something is left unread.
+async fn finish_handshake(client: &Client, ms: u64) {
+    if client.is_early() {
+        // Who does not end it loses nothing but that.
+        let _ = client.finish_handshake(ms).await;
+    }
+}
+
 /// Reads what the client still sends, so that it sees what was sent to it before the connection is closed.
 pub async fn linger(client: &Client, time: u64, timeout: u64) {
+    finish_handshake(client, time.min(timeout)).await;
     client.shutdown();
     let end = net::clock::now() + time;
     while let now = net::clock::now()

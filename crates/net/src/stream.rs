@@ -35,6 +35,10 @@ impl Stream {
 
     /// Shakes hands; without TLS there is nothing to do. An error of the protocol is `InvalidData` with the
     /// [`rustls::Error`] in it, and the peer has been told; `UnexpectedEof` is a peer that closed the connection.
+    ///
+    /// Where rustls takes early data from a client (RFC 8446, 2.3; its configuration has to have `send_half_rtt_data`), this
+    /// comes back as soon as some of it can be read, and is called again for the rest of the handshake, unless reading goes
+    /// on to what lies behind that.
     pub async fn handshake(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_handshake(cx)).await
     }
@@ -45,6 +49,12 @@ impl Stream {
             None => Poll::Ready(Ok(())),
             Some(tls) => tls.poll_handshake(&self.socket, cx),
         }
+    }
+
+    /// Whether hands are still being shaken: what was read meanwhile is early data, which others can have recorded and sent
+    /// again.
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.connection().is_handshaking())
     }
 
     /// The state of TLS, where there is TLS.

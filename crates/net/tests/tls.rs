@@ -35,6 +35,25 @@ fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     (Arc::new(server), Arc::new(client))
 }
 
+/// The same for early data, with a ticket for it in the client's hands.
+async fn early_configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    let (server, client) = configs();
+    let (mut server, mut client) = (Arc::unwrap_or_clone(server), Arc::unwrap_or_clone(client));
+    server.max_early_data_size = 16 << 10;
+    server.send_half_rtt_data = true;
+    client.enable_early_data = true;
+    let (server, client) = (Arc::new(server), Arc::new(client));
+    let (mut ours, mut theirs) = connected().await;
+    ours.start_tls(hello(&client).into(), Vec::new());
+    theirs.start_tls(ServerConnection::new(server.clone()).unwrap().into(), Vec::new());
+    let (shaken, also) = tokio::join!(ours.handshake(), theirs.handshake());
+    shaken.unwrap();
+    also.unwrap();
+    theirs.write_all(b"x").await.unwrap();
+    assert_eq!(ours.read(&mut Vec::new(), 1).await.unwrap(), 1);
+    (server, client)
+}
+
 fn hello(config: &Arc<ClientConfig>) -> ClientConnection {
     ClientConnection::new(config.clone(), ServerName::try_from("localhost").unwrap()).unwrap()
 }
@@ -199,6 +218,101 @@ fn a_connection_that_ends_says_so_before_the_socket_does() {
         assert_eq!(server.read(&mut read, 100).await.unwrap(), 10);
         let nothing = poll_fn(|cx| Poll::Ready(server.poll_write(cx, b"x").is_pending())).await;
         assert!(!nothing, "a write behind goodbye is an error at once");
+    });
+}
+
+#[test]
+fn early_data_is_read_before_hands_are_shaken_and_the_rest_behind_it() {
+    run(async {
+        let (server_config, client_config) = early_configs().await;
+        let early: Vec<u8> = (0..9000_u32).map(|n| (n % 251) as u8).collect();
+        let (mut client, mut server) = connected().await;
+        let mut connection = hello(&client_config);
+        io::Write::write_all(&mut connection.early_data().unwrap(), &early).unwrap();
+        server.start_tls(ServerConnection::new(server_config).unwrap().into(), Vec::new());
+        // The client says nothing more than its first flight for now.
+        client.write_all(&flight(&mut connection)).await.unwrap();
+        server.handshake().await.unwrap();
+        assert!(server.is_handshaking());
+        let mut read = Vec::new();
+        for most in [1, 5, 2000].into_iter().cycle() {
+            if read.len() == early.len() {
+                break;
+            }
+            let before = read.len();
+            let count = server.read(&mut read, most).await.unwrap();
+            assert!(count > 0 && count <= most && read.len() == before + count);
+        }
+        assert!(read == early && server.is_handshaking() && !server.peek_closed());
+        // It is answered before it has shaken hands.
+        server.write_all(b"early answer").await.unwrap();
+        client.start_tls(connection.into(), Vec::new());
+        let mut answer = Vec::new();
+        client.handshake().await.unwrap();
+        assert_eq!(client.read(&mut answer, 100).await.unwrap(), 12);
+        assert_eq!(answer, b"early answer");
+        client.write_all(b"the rest").await.unwrap();
+        read.clear();
+        while read.len() < 8 {
+            server.read(&mut read, 100).await.unwrap();
+        }
+        assert_eq!((&*read, server.is_handshaking()), (&b"the rest"[..], false));
+        drop(server);
+        assert_eq!(read_to_end(&mut client).await.unwrap(), b"");
+    });
+}
+
+#[test]
+fn a_handshake_ends_while_nobody_reads_and_early_data_stays() {
+    run(async {
+        let (server_config, client_config) = early_configs().await;
+        let (mut client, mut server) = connected().await;
+        let mut connection = hello(&client_config);
+        io::Write::write_all(&mut connection.early_data().unwrap(), b"one two").unwrap();
+        client.start_tls(connection.into(), Vec::new());
+        server.start_tls(ServerConnection::new(server_config).unwrap().into(), Vec::new());
+        let (shaken, begun) = tokio::join!(client.handshake(), server.handshake());
+        shaken.unwrap();
+        begun.unwrap();
+        let mut read = Vec::new();
+        assert_eq!(server.read(&mut read, 4).await.unwrap(), 4);
+        client.write_all(b" three").await.unwrap();
+        // There is still something to read, which is early.
+        server.handshake().await.unwrap();
+        assert!(server.is_handshaking() && !server.is_idle());
+        assert_eq!(server.discard().await.unwrap(), 3);
+        server.handshake().await.unwrap();
+        assert!(!server.is_handshaking());
+        while read.len() < 10 {
+            server.read(&mut read, 100).await.unwrap();
+        }
+        assert_eq!(read, b"one  three");
+    });
+}
+
+#[test]
+fn a_handshake_that_fails_behind_early_data_is_an_error() {
+    run(async {
+        let (server_config, client_config) = early_configs().await;
+        let (mut client, mut server) = connected().await;
+        let mut connection = hello(&client_config);
+        io::Write::write_all(&mut connection.early_data().unwrap(), b"recorded").unwrap();
+        let recorded = flight(&mut connection);
+        server.start_tls(ServerConnection::new(server_config.clone()).unwrap().into(), Vec::new());
+        client.write_all(&recorded).await.unwrap();
+        server.handshake().await.unwrap();
+        let mut read = Vec::new();
+        assert_eq!(server.read(&mut read, 100).await.unwrap(), 8);
+        // Something that nobody without the keys can have sealed.
+        client.write_all(&[&[23, 3, 3, 0, 40][..], &[7; 40]].concat()).await.unwrap();
+        assert_eq!(server.read(&mut read, 100).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+
+        // Who sends again what was recorded is not believed: the ticket has been used.
+        let (mut client, mut server) = connected().await;
+        server.start_tls(ServerConnection::new(server_config).unwrap().into(), Vec::new());
+        client.write_all(&recorded).await.unwrap();
+        drop(client);
+        assert_eq!(server.handshake().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     });
 }
 

@@ -73,7 +73,7 @@ pub fn finish(cx: &mut Compiler, http: &Scope) -> Result<(Vec<Server>, Vec<Liste
         plan.span = Some(node.span);
         let named = std::mem::take(&mut cx.named);
         let allow_connect = std::mem::take(&mut cx.allow_connect);
-        let counts = ServerCounts::of(cx, tls.is_some());
+        let counts = ServerCounts::of(cx, tls.as_deref());
         let limits = settings.limits();
         servers.push(Server { name, limits, core: settings, http2, plan, named, counts, tls, allow_connect });
     }

@@ -3,13 +3,12 @@
 use conf::Arg::{Choice, Flag, Number, Size, Text};
 
 use super::contexts::{HS, HTTP};
-use super::verdict::{NO_EARLY_DATA, NO_ECH, NO_FINITE_FIELD, NO_OCSP, NO_RESPONDER, NOT_BUILT, OWN_MEMORY};
+use super::verdict::{NO_ECH, NO_FINITE_FIELD, NO_OCSP, NO_RESPONDER, NOT_BUILT, OWN_MEMORY};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
     // ngx_http_ssl_module
     row("ssl_dhparam", HS, &[Text("file")], NO_FINITE_FIELD),
-    row("ssl_early_data", HS, &[Flag], NO_EARLY_DATA),
     row("ssl_ech_file", HS, &[Text("file")], NO_ECH),
     row("ssl_ocsp", HS, &[Choice(&["on", "off", "leaf"])], NO_OCSP),
     row("ssl_ocsp_cache", HS, &[Text("cache")], NO_OCSP),

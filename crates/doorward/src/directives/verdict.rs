@@ -39,9 +39,6 @@ pub(super) const NO_FINITE_FIELD: Verdict =
 
 pub(super) const NO_RESPONDER: Verdict =
     NoEffect("authorities are not asked about revocation; their answers come from ssl_stapling_file");
-pub(super) const NO_EARLY_DATA: Verdict = NoEffect(
-    "what a client sends before the handshake has ended can be sent again by others; clients repeat it behind the handshake",
-);
 
 pub(super) const NO_POST_ACTION: Verdict = refused(
     "a request ends with its response here",

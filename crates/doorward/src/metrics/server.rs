@@ -6,6 +6,7 @@ use super::{Counter, Family, Gauge, Reading, Statuses};
 use crate::compile::Compiler;
 use crate::exchange::Exchange;
 use crate::modules::auth_outcome::Reason;
+use crate::modules::ssl::ServerTls;
 
 // The names are those that nginx-prometheus-exporter gives these numbers of NGINX Plus.
 static PROCESSING: Family = Family {
@@ -41,19 +42,28 @@ static SESSION_REUSES: Family = Family {
     help: "Handshakes of TLS that took up an earlier session.",
 };
 
+static EARLY_DATA: Family = Family {
+    name: "doorward_ssl_early_data_total",
+    help: "Handshakes of TLS that had not ended yet when the first request came (ssl_early_data).",
+};
+
 /// The counters of a server's handshakes.
 pub struct TlsCounts {
     handshakes: Arc<Counter>,
     failed: Arc<Counter>,
     reuses: Arc<Counter>,
+    early_data: Option<Arc<Counter>>,
 }
 
 impl TlsCounts {
-    /// Counts a handshake that succeeded.
-    pub fn succeeded(&self, took_up_a_session: bool) {
+    /// Counts a handshake that succeeded, or goes on behind early data.
+    pub fn succeeded(&self, took_up_a_session: bool, early_data: bool) {
         self.handshakes.add_one();
         if took_up_a_session {
             self.reuses.add_one();
+        }
+        if let Some(counter) = self.early_data.as_ref().filter(|_| early_data) {
+            counter.add_one();
         }
     }
 
@@ -76,8 +86,8 @@ pub struct ServerCounts {
 }
 
 impl ServerCounts {
-    /// Those of the server being compiled, where something shows them; `tls` is whether it speaks TLS.
-    pub fn of(cx: &mut Compiler, tls: bool) -> Option<Box<ServerCounts>> {
+    /// Those of the server being compiled, where something shows them.
+    pub fn of(cx: &mut Compiler, tls: Option<&ServerTls>) -> Option<Box<ServerCounts>> {
         if !cx.measures {
             return None;
         }
@@ -85,10 +95,11 @@ impl ServerCounts {
         let metrics = &cx.zones.metrics;
         let labels = || vec![("server_zone", name.clone())];
         let counts = ServerCounts {
-            tls: tls.then(|| TlsCounts {
+            tls: tls.map(|tls| TlsCounts {
                 handshakes: metrics.counter(&HANDSHAKES, labels()),
                 failed: metrics.counter(&HANDSHAKES_FAILED, labels()),
                 reuses: metrics.counter(&SESSION_REUSES, labels()),
+                early_data: tls.takes_early_data().then(|| metrics.counter(&EARLY_DATA, labels())),
             }),
             statuses: metrics.by_status(&CODES, labels(), "code"),
             discarded: metrics.counter(&DISCARDED, labels()),

@@ -51,12 +51,7 @@ pub fn check(site: &Site<'_>, definitions: &Definitions, found: &mut Found) {
         for listen in site.own(block, "listen") {
             let address = listen.bytes(0);
             let is_https = address == b"443" || address.ends_with(b":443");
-            let speaks = |word: &&[u8]| matches!(*word, b"ssl" | b"quic");
-            // One line of several servers is enough for all that share the address.
-            let elsewhere = (0..site.blocks.len())
-                .flat_map(|other| site.own(other, "listen"))
-                .any(|other| other.bytes(0) == address && other.args.iter().any(|word| speaks(&&*word.text)));
-            if is_https && !elsewhere {
+            if is_https && !site.speaks_tls(listen) {
                 let sentence = "plain HTTP is spoken on port 443: the \"ssl\" parameter of \"listen\" is missing, and nobody \
                                 is shown \"ssl_certificate\"";
                 let remedy = "write `listen 443 ssl;`";

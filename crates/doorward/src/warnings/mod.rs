@@ -6,6 +6,7 @@
 mod asked;
 mod cached;
 mod certificates;
+mod early_data;
 mod identity;
 mod login;
 mod order;
@@ -37,6 +38,7 @@ const CHECKS: &[fn(&Site<'_>, &Definitions, &mut Found)] = &[
     required::check,
     login::check,
     certificates::check,
+    early_data::check,
 ];
 
 /// All warnings about a configuration, in the order of its lines.

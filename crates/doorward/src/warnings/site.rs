@@ -151,6 +151,13 @@ impl<'t> Site<'t> {
         self.value(block, name).map_or(default, |node| node.bytes(0).eq_ignore_ascii_case(b"on"))
     }
 
+    /// Whether clients speak TLS at the address of a `listen`: one line of several servers is enough for all that share it.
+    pub fn speaks_tls(&self, listen: &Node) -> bool {
+        let speaks = |word: &Word| matches!(&*word.text, b"ssl" | b"quic");
+        let mut lines = (0..self.blocks.len()).flat_map(|other| self.own(other, "listen"));
+        lines.any(|other| other.bytes(0) == listen.bytes(0) && other.args.iter().any(speaks))
+    }
+
     /// A block, then those around it.
     pub fn around(&self, block: usize) -> impl Iterator<Item = usize> {
         std::iter::successors(Some(block), |at| self.blocks[*at].outer)

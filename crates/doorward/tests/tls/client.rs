@@ -62,6 +62,21 @@ impl Client {
         Client { config: Arc::new(config), verifier: self.verifier.clone() }
     }
 
+    /// The same, with the right to early data.
+    pub fn in_a_hurry(&self) -> Client {
+        let mut config = (*self.config).clone();
+        config.enable_early_data = true;
+        Client { config: Arc::new(config), verifier: self.verifier.clone() }
+    }
+
+    /// The beginning of a handshake with early data, which nobody has sent yet; none where there is no ticket for it.
+    pub fn begin(&self, name: &str, data: &[u8]) -> Option<ClientConnection> {
+        let server = ServerName::try_from(name.to_owned()).unwrap();
+        let mut connection = ClientConnection::new(self.config.clone(), server).unwrap();
+        connection.early_data()?.write_all(data).unwrap();
+        Some(connection)
+    }
+
     /// What the last certificate came with about its revocation.
     pub fn stapled(&self) -> Vec<u8> {
         self.verifier.stapled.lock().unwrap().clone()

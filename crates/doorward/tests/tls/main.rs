@@ -8,6 +8,7 @@
 mod authority;
 mod client;
 mod clients;
+mod early;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;

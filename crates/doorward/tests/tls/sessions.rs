@@ -41,6 +41,10 @@ fn what_is_kept_is_taken_up() {
         ("ssl_session_tickets off; ssl_session_cache builtin:100;", true),
         ("ssl_session_tickets off; ssl_session_cache builtin shared:SSL:1m;", true),
         ("ssl_session_tickets off; ssl_session_cache off;", false),
+        ("ssl_early_data on;", true),
+        ("ssl_early_data on; ssl_session_cache off;", true),
+        ("ssl_early_data on; ssl_session_tickets off;", false),
+        ("ssl_early_data on; ssl_session_tickets off; ssl_session_cache shared:SSL:1m;", true),
         ("ssl_session_timeout 0;", false),
         ("ssl_session_tickets off; ssl_session_cache shared:SSL:1m; ssl_session_timeout 0;", false),
     ];
@@ -60,7 +64,7 @@ fn what_is_kept_is_taken_up() {
 #[test]
 fn a_reload_loses_no_session() {
     let pair = self_signed("one.test");
-    for settings in ["", "ssl_session_tickets off; ssl_session_cache shared:SSL:1m;"] {
+    for settings in ["", "ssl_early_data on;", "ssl_session_tickets off; ssl_session_cache shared:SSL:1m;"] {
         let gateway = gateway(settings, &pair, &[]);
         let known = clients();
         for client in &known {

@@ -3,6 +3,7 @@
 use crate::socket::Socket;
 use rustls::Connection;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::{self, BufRead, IoSlice, Write};
 use std::task::{Context, Poll, ready};
 use tokio::task::coop::poll_proceed;
@@ -24,8 +25,10 @@ pub(crate) struct Tls {
     connection: Connection,
     /// What was read from the socket and not looked at yet.
     unread: Vec<u8>,
-    /// How much was decrypted and not taken yet, in bytes.
+    /// How much was decrypted and not taken yet, in bytes, behind what is early.
     plain: usize,
+    /// There where early data is taken from the peer, until hands are shaken and all of it was handed out.
+    early: Option<Box<EarlyData>>,
     /// How much of what is to be written was encrypted and is on its way to the socket.
     accepted: usize,
     /// Nothing more will come: the peer said so, or closed the connection.
@@ -34,10 +37,26 @@ pub(crate) struct Tls {
     over: bool,
 }
 
+/// What a client sent before hands were shaken (RFC 8446, 2.3), decrypted and not taken yet. rustls bounds it.
+#[derive(Debug, Default)]
+struct EarlyData(VecDeque<u8>);
+
 /// Where decrypted bytes go, and how many more of them.
 struct Target<'b> {
     buf: &'b mut Vec<u8>,
     room: usize,
+}
+
+impl Target<'_> {
+    /// Takes what there is room for of the next piece: how much.
+    fn take(&mut self, from: &mut impl BufRead) -> io::Result<usize> {
+        let piece = from.fill_buf()?;
+        let length = piece.len().min(self.room);
+        self.buf.extend_from_slice(piece.get(..length).unwrap_or_default());
+        from.consume(length);
+        self.room -= length;
+        Ok(length)
+    }
 }
 
 /// The socket as rustls writes to it.
@@ -60,7 +79,7 @@ impl Write for Out<'_> {
 impl Tls {
     /// TLS over a socket of which `unread` was read already.
     pub fn new(connection: Connection, unread: Vec<u8>) -> Tls {
-        Tls { connection, unread, plain: 0, accepted: 0, ended: false, over: false }
+        Tls { connection, unread, plain: 0, early: None, accepted: 0, ended: false, over: false }
     }
 
     /// Its state.
@@ -70,14 +89,23 @@ impl Tls {
 
     /// Whether a read has something without asking the socket.
     pub fn has_unread(&self) -> bool {
-        self.plain > 0 || self.ended || !self.unread.is_empty()
+        self.has_plain() || self.ended || !self.unread.is_empty()
     }
 
-    /// Shakes hands.
+    /// Whether something was decrypted and not taken yet.
+    fn has_plain(&self) -> bool {
+        self.plain > 0 || self.early.as_ref().is_some_and(|early| !early.0.is_empty())
+    }
+
+    /// As [`crate::Stream::poll_handshake`].
     pub fn poll_handshake(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_none() && self.takes_early_data() {
+            // Some of it may have come with the client's first message, which somebody else has read.
+            self.process(socket)?;
+        }
         loop {
             ready!(self.poll_flush(socket, cx))?;
-            if !self.connection.is_handshaking() {
+            if !self.connection.is_handshaking() || self.has_plain() {
                 return Poll::Ready(Ok(()));
             }
             if self.ended {
@@ -112,8 +140,14 @@ impl Tls {
 
     /// As [`crate::Stream::poll_discard`].
     pub fn poll_discard(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        while self.plain == 0 && !self.ended {
+        while !self.has_plain() && !self.ended {
             ready!(self.poll_receive(socket, cx, None))?;
+        }
+        if let Some(early) = self.early.as_mut().filter(|early| !early.0.is_empty()) {
+            let discarded = early.0.len();
+            early.0.clear();
+            self.forget_early_data();
+            return Poll::Ready(Ok(discarded));
         }
         let mut reader = self.connection.reader();
         let discarded = self.plain.min(reader.fill_buf().map_or(0, <[u8]>::len));
@@ -156,7 +190,7 @@ impl Tls {
     /// As [`crate::Stream::peek_closed`].
     pub fn peek_closed(&mut self, socket: &Socket) -> bool {
         for _ in 0..SILENT_READS {
-            if self.plain > 0 || self.ended {
+            if self.has_plain() || self.ended {
                 break;
             }
             match self.receive(socket, None) {
@@ -164,12 +198,13 @@ impl Tls {
                 Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
             }
         }
-        self.plain == 0 && self.ended
+        !self.has_plain() && self.ended
     }
 
     /// Says that nothing more will be written, as far as the socket takes that now.
     pub fn say_goodbye(&mut self, socket: &Socket) {
-        if !self.connection.is_handshaking() && !std::mem::replace(&mut self.over, true) {
+        let may_write = !self.connection.is_handshaking() || self.early.is_some();
+        if may_write && !std::mem::replace(&mut self.over, true) {
             self.connection.send_close_notify();
             self.try_flush(socket);
         }
@@ -230,18 +265,7 @@ impl Tls {
                 break;
             }
             self.connection.read_tls(&mut bytes)?;
-            match self.connection.process_new_packets() {
-                Ok(state) => {
-                    self.plain = state.plaintext_bytes_to_read();
-                    self.ended |= state.peer_has_closed();
-                }
-                Err(error) => {
-                    // rustls has an alert ready, which says what was wrong.
-                    self.try_flush(socket);
-                    (self.over, self.ended) = (true, true);
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-                }
-            }
+            self.process(socket)?;
             if let Some(target) = &mut target {
                 self.take(target)?;
             }
@@ -249,16 +273,54 @@ impl Tls {
         Ok(())
     }
 
+    /// Decrypts what rustls has read.
+    fn process(&mut self, socket: &Socket) -> io::Result<()> {
+        let is_early = self.connection.is_handshaking();
+        match self.connection.process_new_packets() {
+            Ok(state) => {
+                self.plain = state.plaintext_bytes_to_read();
+                self.ended |= state.peer_has_closed();
+            }
+            Err(error) => {
+                // rustls has an alert ready, which says what was wrong.
+                self.try_flush(socket);
+                (self.over, self.ended) = (true, true);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+        if is_early
+            && let Connection::Server(server) = &mut self.connection
+            && let Some(mut data) = server.early_data()
+        {
+            io::copy(&mut data, &mut self.early.get_or_insert_default().0)?;
+            self.forget_early_data();
+        }
+        Ok(())
+    }
+
+    /// Whether the handshake goes on although the client's data is taken already.
+    fn takes_early_data(&mut self) -> bool {
+        match &mut self.connection {
+            Connection::Server(server) => server.is_handshaking() && server.early_data().is_some(),
+            Connection::Client(_) => false,
+        }
+    }
+
+    /// Holds no memory for early data where no more of it can come.
+    fn forget_early_data(&mut self) {
+        if !self.connection.is_handshaking() {
+            self.early.take_if(|early| early.0.is_empty());
+        }
+    }
+
     /// Hands out what was decrypted.
     fn take(&mut self, target: &mut Target<'_>) -> io::Result<()> {
+        if let Some(early) = &mut self.early {
+            while target.take(&mut early.0)? > 0 {}
+            self.forget_early_data();
+        }
         while self.plain > 0 && target.room > 0 {
-            let mut reader = self.connection.reader();
-            let piece = reader.fill_buf()?;
-            let length = piece.len().min(target.room);
-            target.buf.extend_from_slice(piece.get(..length).unwrap_or_default());
-            reader.consume(length);
-            target.room -= length;
-            self.plain -= length;
+            self.plain -= target.take(&mut self.connection.reader())?;
         }
         Ok(())
     }

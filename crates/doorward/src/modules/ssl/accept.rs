@@ -68,7 +68,7 @@ pub async fn accept(client: &Client, worker: &Worker, service: &Rc<Service>, hos
         Ok(Ok(())) => {
             let outcome = client.tls.get().and_then(|tls| tls.outcome.get());
             if let (Some(outcome), Some(counts)) = (outcome, counts(&service.config, hosts, server)) {
-                counts.succeeded(outcome.resumed);
+                counts.succeeded(outcome.resumed, client.is_early());
             }
             return true;
         }

@@ -18,6 +18,9 @@ const BUILTIN: u64 = 20480;
 /// What a session takes, about.
 const SESSION: u64 = 512;
 
+/// The size of what keeps sessions for early data where no other is written, in bytes.
+const EARLY_DATA: u64 = 10 << 20;
+
 /// Where sessions are kept.
 #[derive(Clone)]
 pub enum Sessions {
@@ -87,6 +90,11 @@ fn shared(cx: &mut Compiler, word: &Word, name: &str, size: u64) -> Result<Sessi
     }
     let zone = format!("ssl sessions {name} {size}");
     Ok(Sessions::Kept(cx.zones.get_or_make(&zone, || SessionCache::new(size))))
+}
+
+/// What keeps sessions of servers that take early data and have no cache.
+pub fn of_early_data(cx: &Compiler) -> Sessions {
+    Sessions::Kept(cx.zones.get_or_make("ssl sessions for early data", || SessionCache::new(EARLY_DATA)))
 }
 
 /// The sessions of one server.

@@ -27,6 +27,9 @@ use crate::{directives, settings};
 /// The protocols over TLS that a client may choose, best first; HTTP/2 only where it is on.
 const PROTOCOLS: [&[u8]; 4] = [b"h2", b"http/1.1", b"http/1.0", b"http/0.9"];
 
+/// How much early data a client may send, in bytes, as with nginx.
+const MOST_EARLY_DATA: u32 = 16 << 10;
+
 /// The module's tables.
 pub static MODULE: Module = Module {
     name: "ngx_http_ssl_module",
@@ -116,6 +119,12 @@ pub static MODULE: Module = Module {
             c.ticket_keys.get_or_insert_default().push(key);
             Ok(())
         };
+        /// Takes requests that clients send before the handshake has ended (early data of TLS 1.3, RFC 8446), which saves them
+        /// a round trip. Others can hold such a request back and send it after the client has repeated it: upstreams are
+        /// told with `proxy_set_header Early-Data $ssl_early_data` (RFC 8470), or what is not safe is refused with 425.
+        /// Tickets are good for one use, and sessions are kept in memory: in that of `ssl_session_cache`, or where there is
+        /// none in one of 10 megabytes for all servers; `ssl_session_ticket_key` has no effect then.
+        "ssl_early_data" in [HTTP SERVER] (Flag) = "off" => |c, _, n| once(&mut c.early_data, (n.flag(0)?, Some(n.span)), n);
         /// How long a session can be taken up again.
         "ssl_session_timeout" in [HTTP SERVER] (Time) = "5m" => |c, _, n| once(&mut c.session_timeout, n.sec(0)?, n);
     },
@@ -161,6 +170,8 @@ settings! {
         session_tickets: bool = true;
         /// Keys of files.
         ticket_keys: Vec<Arc<TicketKey>> = Vec::new();
+        /// Requests are taken before the handshake has ended; where that stands.
+        early_data: (bool, Option<Span>) = (false, None);
         /// Seconds.
         session_timeout: u64 = 300;
     }
@@ -192,6 +203,11 @@ impl ServerTls {
     /// One that refuses all.
     pub fn refusing() -> ServerTls {
         ServerTls { config: None, rejects: true, verify: None, named: None }
+    }
+
+    /// Whether requests are taken before the handshake has ended.
+    pub fn takes_early_data(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| config.max_early_data_size > 0)
     }
 }
 
@@ -293,7 +309,7 @@ fn handshake(
     certified: Vec<Arc<CertifiedKey>>,
     http2: bool,
     verify: Option<&Verify>,
-    cx: &Compiler,
+    cx: &mut Compiler,
 ) -> Result<ServerConfig, Diagnostic> {
     let suites = match &values.ciphers {
         Some((suites, _)) => suites.clone(),
@@ -326,15 +342,51 @@ fn handshake(
     config.max_fragment_size =
         (values.buffer_size < 16 << 10).then(|| (values.buffer_size as usize + 5).max(32));
     let lifetime = u32::try_from(values.session_timeout).unwrap_or(u32::MAX);
-    if values.session_tickets {
+    let mut kept = values.session_cache.clone();
+    if let Some(tickets) = one_time_tickets(values, cx) {
+        kept = tickets;
+        config.max_early_data_size = MOST_EARLY_DATA;
+        config.send_half_rtt_data = true;
+    } else if values.session_tickets {
         let keys = match values.ticket_keys.is_empty() {
             true => cx.zones.get_or_make(&format!("ssl tickets {lifetime}"), TicketKeys::random),
             false => Arc::new(TicketKeys::Files(values.ticket_keys.clone())),
         };
         config.ticketer = Arc::new(Tickets { keys, context, lifetime });
     }
-    config.session_storage = values.session_cache.storage(context, lifetime);
+    config.session_storage = kept.storage(context, lifetime);
     Ok(config)
+}
+
+/// Where the sessions are kept of a server that takes early data: each ticket is taken out as it is used, so that nobody has
+/// the same data taken again. None where it takes none.
+fn one_time_tickets(values: &SslValues, cx: &mut Compiler) -> Option<Sessions> {
+    let (true, place) = values.early_data else { return None };
+    let mut warn = |sentence: &str, remedy: &str| {
+        let warning =
+            place.map_or_else(|| Diagnostic::nowhere(sentence), |place| Diagnostic::at(place, sentence));
+        cx.warn_once(warning.warning().instead(remedy));
+    };
+    if !values.protocols.contains(&&rustls::version::TLS13) {
+        let sentence = "\"ssl_early_data\" ignored, \"ssl_protocols\" lacks TLSv1.3";
+        warn(sentence, "add TLSv1.3 there, or leave it out");
+        return None;
+    }
+    if !values.session_tickets && matches!(values.session_cache, Sessions::None) {
+        let sentence = "\"ssl_early_data\" ignored, there are neither tickets nor a session cache, and it comes only with a \
+                        session that is taken up again";
+        warn(sentence, "write `ssl_session_cache shared:NAME:SIZE;`, or leave out `ssl_session_tickets off`");
+        return None;
+    }
+    if !values.ticket_keys.is_empty() {
+        let sentence = "\"ssl_session_ticket_key\" ignored with \"ssl_early_data\": tickets are good for one use there, and \
+                        kept in memory, so that no other gateway takes them";
+        warn(sentence, "leave out one of them");
+    }
+    Some(match &values.session_cache {
+        Sessions::None => sessions::of_early_data(cx),
+        kept => kept.clone(),
+    })
 }
 
 /// What must be the same where a session is taken up again.

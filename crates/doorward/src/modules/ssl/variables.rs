@@ -38,8 +38,8 @@ pub(super) const ROWS: &[Row] = &[
             true
         })
     }),
-    // Neither early data nor encrypted client hellos are taken.
-    Row::fresh("ssl_early_data", |_, _| false),
+    Row::fresh("ssl_early_data", |ex, out| text(if ex.visit.client.is_early() { "1" } else { "" }, out)),
+    // Encrypted client hellos are not taken.
     Row::fresh("ssl_ech_status", |_, _| false),
     Row::fresh("ssl_ech_outer_server_name", |_, _| false),
     Row::fresh("ssl_session_reused", |ex, out| {

@@ -176,14 +176,20 @@ impl Verify {
     }
 }
 
-/// The status that a request at an address of TLS is refused with: for speaking plain HTTP, for another name than the handshake
-/// was about, or for the client's certificate.
+/// The status that a request at an address of TLS is refused with: for speaking plain HTTP, for coming before the handshake has
+/// ended, for another name than that was about, or for the client's certificate.
 pub fn refusal(ex: &Exchange<'_>) -> Option<u16> {
     let Some(tls) = ex.visit.client.tls.get() else {
         ex.log(Level::Info, format_args!("client sent plain HTTP request to HTTPS port"));
         return Some(497);
     };
-    let verify = ex.server.tls.as_ref()?.verify.as_ref()?;
+    let asked = ex.server.tls.as_ref()?;
+    if ex.visit.client.is_early() && asked.config.is_some() && !asked.takes_early_data() {
+        // The handshake was about another server. Behind it the client may ask again (RFC 8470, 5.2).
+        ex.log(Level::Info, format_args!("client sent early data for a server without \"ssl_early_data\""));
+        return Some(425);
+    }
+    let verify = asked.verify.as_ref()?;
     if tls.negotiated.as_ref().is_some_and(|name| name.as_bytes() != ex.visit.host) {
         let what = "client attempted to request the server name different from the one that was negotiated";
         ex.log(Level::Info, format_args!("{what}"));
