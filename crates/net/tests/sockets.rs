@@ -323,10 +323,11 @@ fn the_pool_keeps_its_limits() {
         assert!(!keep(LIMITS, 0, 61_000).await.1);
         assert!(!keep(Limits { connections: 0, ..LIMITS }, 0, 0).await.1);
 
-        let short = Limits { timeout: 20, ..LIMITS };
-        let (mut pool, _, mut server) = keep(short.clone(), 0, 0).await;
+        let (mut pool, _, _server) = keep(LIMITS, 0, 0).await;
         pool.sweep();
         assert_eq!(pool.len(), 1);
+        let short = Limits { timeout: 20, ..LIMITS };
+        let (mut pool, _, mut server) = keep(short.clone(), 0, 0).await;
         sleep(Duration::from_millis(50)).await;
         pool.sweep();
         assert!(pool.is_empty());
