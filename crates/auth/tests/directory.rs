@@ -11,8 +11,8 @@ use auth::directory::{Directory, Event};
 use auth::session::NewSession;
 use auth::store::{Address, ApiKey, Session, Store, Time, User};
 
-/// What a revocation may take, and a slow machine.
-const SOON: Duration = Duration::from_millis(1000 + 2000);
+/// What a revocation may take, and a machine that has others to serve.
+const SOON: Duration = Duration::from_millis(1000 + 9000);
 
 const NO_GRACE: Duration = Duration::ZERO;
 

@@ -170,7 +170,7 @@ fn who_waits_for_another_does_not_wait_for_long() {
     let database = address.rsplit('/').next().unwrap().to_owned();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            postgres.tell(&database, "BEGIN; LOCK doorward.state; SELECT pg_sleep(5); COMMIT").unwrap();
+            postgres.tell(&database, "BEGIN; LOCK doorward.state; SELECT pg_sleep(10); COMMIT").unwrap();
         });
         let start = Instant::now();
         // Until the lock is held, changes go through.
