@@ -23,7 +23,7 @@ const QUESTIONS: [(&str, &str, Says); 9] = [
     ("302", "302 Found\nLocation: /login", Says::No(500)),
     ("500", "500 Internal Server Error", Says::No(500)),
     ("closed", "close", Says::No(500)),
-    ("late", "pause 300\n200 OK", Says::No(500)),
+    ("late", "pause 10000\n200 OK", Says::No(500)),
 ];
 
 /// Credentials of a request; `ann` has the password `right`.
