@@ -215,6 +215,27 @@ fn a_ticket_is_good_for_one_use() {
 }
 
 #[test]
+fn what_is_not_taken_is_repeated() {
+    let pair = self_signed("one.test");
+    let http = r#"http { ssl_certificate the.crt; ssl_certificate_key the.key; large_client_header_buffers 4 32k;
+        server { listen 127.0.0.1:{port} ssl; ssl_early_data on; return 200 "early=$ssl_early_data $ssl_session_reused\n"; } }"#;
+    let files = [("the.crt", &*pair.certificate), ("the.key", &*pair.key)];
+    let [here, there] = [(); 2].map(|()| Gateway::start_as(BEGINNING, http, &files));
+    for length in [10, 6_000, 15_000] {
+        let long = "x".repeat(length);
+        let request = request("one.test", &format!("X: {long}\r\nConnection: close\r\n"));
+        // The ticket is one of another gateway.
+        let early = Early::send(&known(here.port, "one.test"), there.port, "one.test", &request).unwrap();
+        let mut connection = early.finish();
+        assert!(!connection.conn.is_early_data_accepted());
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert_eq!(body(&Ok(answer)), "early= .\n", "{length}");
+    }
+}
+
+#[test]
 fn the_server_that_is_asked_for_says_whether_it_takes_early_data() {
     let gateway = gateway(
         "server { listen 127.0.0.1:{port} ssl; server_name one.test; {seen} }

@@ -260,7 +260,7 @@ impl Tls {
     ) -> io::Result<()> {
         // Behind a goodbye rustls reads nothing more.
         while !bytes.is_empty() && !self.ended {
-            if self.plain > 0 {
+            if self.has_plain() {
                 self.unread.extend_from_slice(bytes);
                 break;
             }
