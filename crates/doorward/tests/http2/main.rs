@@ -205,6 +205,44 @@ fn a_graceful_end_waits_for_what_runs() {
     });
 }
 
+#[test]
+fn a_graceful_end_has_its_time_and_what_it_cuts_off_is_logged() {
+    // One service takes no connection, the other does not end its answer.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let stalling = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let [silent_port, stalling_port] = [&silent, &stalling].map(|it| it.local_addr().unwrap().port());
+    let (keep, kept) = channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = stalling.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").unwrap();
+        keep.send(stream).unwrap();
+    });
+    let gateway = Gateway::start(&format!(
+        "worker_shutdown_timeout 100ms;
+         http {{ http2 on; log_format short '$uri $status $body_bytes_sent $request_completion';
+           server {{ listen 127.0.0.1:{{port}}; access_log access.log short;
+             location /silent {{ proxy_pass http://127.0.0.1:{silent_port}; }}
+             location /stalling {{ proxy_buffering off; proxy_pass http://127.0.0.1:{stalling_port}; }} }} }}"
+    ));
+    run(async {
+        let mut connection = Connection::open(gateway.port).await;
+        let silent = connection.get("/silent");
+        let stalling = connection.get("/stalling").await.unwrap();
+        let mut body = stalling.into_body();
+        assert_eq!(body.data().await.unwrap().unwrap(), "half");
+        gateway.signal(Signal::SIGHUP);
+        assert!(body.data().await.unwrap().is_err());
+        assert!(silent.await.is_err());
+        assert!(connection.driver.await.is_ok());
+    });
+    wait_for("the old configuration is gone", || gateway.log().contains("exited with code 0"));
+    let log = std::fs::read_to_string(gateway.path("access.log")).unwrap();
+    let mut lines: Vec<_> = log.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["/silent 499 0 ", "/stalling 200 4 "]);
+    drop(kept);
+}
+
 /// Reads until something has come.
 fn read_until(stream: &mut std::net::TcpStream, wanted: &[u8]) {
     let mut bytes = Vec::new();
