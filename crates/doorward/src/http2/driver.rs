@@ -57,6 +57,8 @@ pub(super) async fn drive(shared: &Rc<Shared>, unread: Vec<u8>) {
         .data_frame_budget(SMALL_FRAMES)
         .handshake::<Io, Piece>(Io::new(shared.clone(), unread));
     let timeout = server.core.client_header_timeout;
+    // In a box, which is gone when the connection begins: here it would be stored beside the connection.
+    let handshake = Box::pin(handshake);
     let connection = match shared.client.deadline.within(timeout, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
