@@ -109,8 +109,9 @@ async fn readable(client: &Client, service: &Service, ms: u64, certain: u64) -> 
         if let Poll::Ready(ready) = client.poll_readable(cx) {
             return Poll::Ready(ready.is_ok());
         }
-        // Woken by a reload or a graceful end: nothing is lost when an idle connection closes.
-        if service.is_retired() { Poll::Ready(false) } else { Poll::Pending }
+        // Woken by a reload or a graceful end: nothing is lost when an idle connection closes, but for a response that came
+        // before the client has ended the handshake.
+        if service.is_retired() && !client.is_early() { Poll::Ready(false) } else { Poll::Pending }
     });
     client.deadline.within(ms - certain, ready).await.unwrap_or(false)
 }

@@ -199,12 +199,7 @@ fn a_ticket_is_good_for_one_use() {
     replay(&first);
     wait_for("it is logged", || seen("1/first") > 0);
     // A reload forgets no ticket, and makes none good again.
-    let configuration = std::fs::read_to_string(gateway.path("nginx.conf")).unwrap();
-    let changed = configuration.replace("return 200", "add_header X-New yes; return 200");
-    std::fs::write(gateway.path("nginx.conf"), changed).unwrap();
-    gateway.signal(Signal::SIGHUP);
-    let is_new = |answer: Result<String, String>| answer.is_ok_and(|answer| answer.contains("X-New"));
-    wait_for("the new configuration serves", || is_new(Client::new().get(gateway.port, "one.test", "/")));
+    reload(&gateway);
     replay(&first);
     replay(&kept);
     replay(&kept);
@@ -212,6 +207,29 @@ fn a_ticket_is_good_for_one_use() {
     assert_eq!((seen("1/first"), seen("1/kept")), (1, 1));
     // Nor was it taken behind a handshake that nobody has ended.
     assert_eq!((seen("/first"), seen("/kept")), (0, 0));
+}
+
+/// Reloads with a change, and waits until it serves.
+fn reload(gateway: &Gateway) {
+    let configuration = std::fs::read_to_string(gateway.path("nginx.conf")).unwrap();
+    let changed = configuration.replace("return 200", "add_header X-New yes; return 200");
+    std::fs::write(gateway.path("nginx.conf"), changed).unwrap();
+    gateway.signal(Signal::SIGHUP);
+    let is_new = |answer: Result<String, String>| answer.is_ok_and(|answer| answer.contains("X-New"));
+    wait_for("the new configuration serves", || is_new(Client::new().get(gateway.port, "one.test", "/")));
+}
+
+#[test]
+fn a_reload_lets_the_client_end_its_handshake() {
+    let gateway = gateway("server { listen 127.0.0.1:{port} ssl; ssl_early_data on; {seen} }", &[]);
+    let client = known(gateway.port, "one.test");
+    let mut early = Early::send(&client, gateway.port, "one.test", request("one.test", "")).unwrap();
+    early.read_until("early=1 reused=r HTTP/1.1\n");
+    while client.begin("one.test", b"").is_some() {}
+    reload(&gateway);
+    // Then the connection is closed as one that is idle; nothing is reset, and tickets have come.
+    assert_eq!(early.finish().read_to_end(&mut Vec::new()).unwrap(), 0);
+    assert!(client.begin("one.test", b"").is_some());
 }
 
 #[test]
