@@ -94,8 +94,9 @@ impl Postgres {
 
 #[test]
 fn postgresql_holds_the_contract() {
-    // Ten thousand changes need not wait for the disk: that is another test's subject.
-    let postgres = Postgres::start_with(server::folder(), "-c ssl=off -c fsync=off");
+    // Ten thousand changes need not wait for the disk, nor for who tidies up: that is another test's subject.
+    let quick = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off";
+    let postgres = Postgres::start_with(server::folder(), &format!("-c ssl=off {quick}"));
     contract::holds(&|| open(&postgres.empty()).unwrap());
     gateways::hear_of_revocations(&postgres.empty());
 }
