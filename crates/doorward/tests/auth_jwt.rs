@@ -22,7 +22,7 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nix::sys::signal::Signal;
-use support::{Gateway, wait_for};
+use support::Gateway;
 
 /// A set of one secret.
 fn keys(name: &str, secret: &[u8]) -> String {
@@ -142,8 +142,8 @@ fn keys_are_asked_for_once_however_many_wait() {
     assert_eq!(issuer.asked(), 1);
     // The same while the issuer fails: nobody passes, and it is not asked by one after the other.
     issuer.change(String::new());
-    gateway.signal(Signal::SIGHUP);
-    wait_for("the new configuration is in force", || get(&gateway, &token("old", OLD)).0 == 500);
+    gateway.reload();
+    assert_eq!(get(&gateway, &token("old", OLD)).0, 500);
     let asked = issuer.asked();
     thread::scope(|scope| {
         let asking: Vec<_> = (0..30).map(|_| scope.spawn(|| get(&gateway, &token("old", OLD)).0)).collect();
@@ -179,8 +179,8 @@ fn files_are_read_with_the_configuration() {
     fs::write(&file, keys("new", NEW)).unwrap();
     assert_eq!(get(&gateway, &token("old", OLD)).0, 200);
     assert_eq!(get(&gateway, &token("new", NEW)).0, 401);
-    gateway.signal(Signal::SIGHUP);
-    wait_for("the new configuration is in force", || get(&gateway, &token("new", NEW)).0 == 200);
+    gateway.reload();
+    assert_eq!(get(&gateway, &token("new", NEW)).0, 200);
     assert_eq!(get(&gateway, &token("old", OLD)).0, 401);
     // What is no set of keys is no configuration, and the old one stays in force.
     fs::write(&file, "{").unwrap();

@@ -40,7 +40,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts one with that `http` block, and waits until it listens on `{port}`. `{port}`, `{port2}` and `{port3}` are
+    /// Starts one with that `http` block, and waits until it listens. `{port}`, `{port2}` and `{port3}` are
     /// free ports, `{dir}` is the folder.
     pub fn start(http: &str) -> Gateway {
         Gateway::start_as(BEGINNING, http, &[])
@@ -48,6 +48,18 @@ impl Gateway {
 
     /// The same with another beginning of the configuration, and with files in its folder: name and content.
     pub fn start_as(beginning: &str, http: &str, files: &[(&str, &str)]) -> Gateway {
+        let mut attempts = 0;
+        loop {
+            let mut gateway = Gateway::spawn(beginning, http, files);
+            if gateway.listens() {
+                return gateway;
+            }
+            attempts += 1;
+            assert!(attempts < 3, "others take every port that is free");
+        }
+    }
+
+    fn spawn(beginning: &str, http: &str, files: &[(&str, &str)]) -> Gateway {
         // Another server can be asked the same.
         let program = env::var_os("DOORWARD_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_doorward").into());
         Gateway::start_program(program.as_ref(), beginning, http, files)
@@ -77,9 +89,22 @@ impl Gateway {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let gateway = Gateway { folder, port, port2, child };
-        wait_for("it listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
-        gateway
+        Gateway { folder, port, port2, child }
+    }
+
+    /// Waits until it listens; false where somebody else took one of its ports meanwhile.
+    fn listens(&mut self) -> bool {
+        let end = Instant::now() + PATIENCE;
+        // The file is written once the sockets are open.
+        while fs::read_to_string(self.path("nginx.pid")).unwrap_or_default().trim().is_empty() {
+            if self.child.try_wait().unwrap().is_some() {
+                assert!(self.log().contains("Address already in use"), "it does not start: {}", self.log());
+                return false;
+            }
+            assert!(Instant::now() < end, "it does not listen: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
     }
 
     /// The number of its first process.
@@ -104,6 +129,15 @@ impl Gateway {
             assert!(Instant::now() < end, "waited in vain for \"{words}\" in\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Takes the configuration anew, and waits until the one of before serves nobody: until then each of the threads has its
+    /// own moment.
+    pub fn reload(&self) {
+        let ended = || self.log().matches("exited with code 0").count();
+        let before = ended();
+        self.signal(Signal::SIGHUP);
+        wait_for("the configuration of before is gone", || ended() > before);
     }
 
     /// Ends it: all that its error log will ever say.

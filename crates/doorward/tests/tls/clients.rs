@@ -3,17 +3,13 @@
 use super::authority::{Authority, Pair, self_signed};
 use super::client::{Client, body};
 use super::support::{BEGINNING, Gateway, beginning_as_nobody, wait_for};
-use nix::sys::signal::Signal;
 
 const SHOWN: &str = r#"return 200 "$ssl_client_verify";"#;
 
 /// A reload that takes up what is written to a file.
 fn renew(gateway: &Gateway, name: &str, text: &str) {
-    let ended = || gateway.log().matches("exited with code 0").count();
-    let before = ended();
     std::fs::write(gateway.path(name), text).unwrap();
-    gateway.signal(Signal::SIGHUP);
-    wait_for("the configuration from before is gone", || ended() > before);
+    gateway.reload();
 }
 
 #[test]

@@ -169,7 +169,7 @@ fn upstreams_are_told_and_a_request_can_be_refused() {
 fn a_ticket_is_good_for_one_use() {
     let http = r#"log_format early "$ssl_early_data$request_uri"; access_log seen.log early;
                   server { listen 127.0.0.1:{port} ssl; ssl_early_data on; return 200 "in\n"; }"#;
-    let gateway = gateway(http, &[]);
+    let mut gateway = gateway(http, &[]);
     let client = known(gateway.port, "one.test");
     let recorded = |path: &str| {
         let data = format!("GET {path} HTTP/1.1\r\nHost: one.test\r\n\r\n");
@@ -192,8 +192,9 @@ fn a_ticket_is_good_for_one_use() {
         let senders: Vec<_> = senders.collect();
         senders.into_iter().for_each(|sender| sender.join().unwrap());
     };
+    let log = gateway.path("seen.log");
     let seen = |line: &str| {
-        let log = std::fs::read_to_string(gateway.path("seen.log")).unwrap_or_default();
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
         log.lines().filter(|known| *known == line).count()
     };
     replay(&first);
@@ -204,6 +205,7 @@ fn a_ticket_is_good_for_one_use() {
     replay(&kept);
     replay(&kept);
     wait_for("it is logged", || seen("1/kept") > 0);
+    gateway.end();
     assert_eq!((seen("1/first"), seen("1/kept")), (1, 1));
     // Nor was it taken behind a handshake that nobody has ended.
     assert_eq!((seen("/first"), seen("/kept")), (0, 0));

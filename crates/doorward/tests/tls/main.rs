@@ -22,7 +22,7 @@ use rustls::crypto::aws_lc_rs;
 
 use authority::{self_signed, self_signed_rsa};
 use client::{Client, ask, body};
-use support::{BEGINNING, Gateway, beginning_as_nobody, send, wait_for};
+use support::{BEGINNING, Gateway, beginning_as_nobody, send};
 
 /// The common name of a server's certificate.
 fn shown(client: &Client, port: u16, name: &str) -> String {
@@ -164,8 +164,8 @@ fn a_key_that_only_root_reads_serves_a_worker_that_is_not_root_also_after_a_relo
     std::fs::write(gateway.path("the.crt"), &two.certificate).unwrap();
     std::fs::write(gateway.path("the.key"), &two.key).unwrap();
     std::fs::set_permissions(gateway.path("the.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
-    gateway.signal(Signal::SIGHUP);
-    wait_for("the new one is shown", || shown(&Client::new(), gateway.port, "x.test") == "two.test");
+    gateway.reload();
+    assert_eq!(shown(&Client::new(), gateway.port, "x.test"), "two.test");
     assert!(gateway.is_served_by_nobody());
 }
 
@@ -384,8 +384,8 @@ fn a_reload_takes_up_a_renewed_certificate() {
     gateway.says("key values mismatch");
     assert_eq!(shown(&Client::new(), gateway.port, "x.test"), "one.test");
     std::fs::write(gateway.path("the.key"), &two.key).unwrap();
-    gateway.signal(Signal::SIGHUP);
-    wait_for("the new one is shown", || shown(&Client::new(), gateway.port, "x.test") == "two.test");
+    gateway.reload();
+    assert_eq!(shown(&Client::new(), gateway.port, "x.test"), "two.test");
 }
 
 #[test]

@@ -13,10 +13,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
 
 use certificates::Holder;
-use nix::sys::signal::Signal;
 use rcgen::date_time_ymd;
 use rustls::version::{TLS12, TLS13};
-use support::{BEGINNING, Gateway, beginning_as_nobody, wait_for};
+use support::{BEGINNING, Gateway, beginning_as_nobody};
 
 /// One worker, so that there is one pool of connections.
 const ALONE: &str = "daemon off; worker_processes 1; error_log error.log info; events {}";
@@ -183,8 +182,7 @@ fn sessions_are_taken_up_again_also_after_a_reload_and_verified_again() {
         assert_eq!(kind("/new").as_deref(), Some("full"));
         assert_eq!(kind("/verified").as_deref(), Some("full"), "another identity has another session");
         assert_eq!(kind("/verified").as_deref(), Some("resumed"));
-        gateway.signal(Signal::SIGHUP);
-        gateway.says("exited with code 0");
+        gateway.reload();
         assert_eq!(kind("/kept").as_deref(), Some("resumed"));
         assert_eq!(kind("/verified").as_deref(), Some("resumed"));
     }
@@ -209,11 +207,8 @@ fn a_reload_takes_up_files_that_only_root_reads() {
     let gateway = trusting(&beginning_as_nobody(), &http, &root, &files);
     let shown = || gateway.get("/", "").body.split(' ').nth(3).map(str::to_owned);
     let renew = |files: &[(&str, &str)]| {
-        let ended = || gateway.log().matches("exited with code 0").count();
-        let before = ended();
         files.iter().for_each(|(name, text)| std::fs::write(gateway.path(name), text).unwrap());
-        gateway.signal(Signal::SIGHUP);
-        wait_for("the configuration from before is gone", || ended() > before);
+        gateway.reload();
     };
     assert_eq!(shown().as_deref(), Some("one.client"));
     renew(&[("client.pem", &two.certificate.pem()), ("client.key", &two.key.serialize_pem())]);
