@@ -1,18 +1,15 @@
 //! Directives of TLS, HTTP/2 and HTTP/3.
 
-use conf::Arg::{Choice, Flag, Number, Size, Text};
+use conf::Arg::{Flag, Number, Size, Text};
 
 use super::contexts::{HS, HTTP};
-use super::verdict::{NO_ECH, NO_FINITE_FIELD, NO_OCSP, NO_RESPONDER, NOT_BUILT, OWN_MEMORY};
+use super::verdict::{NO_ECH, NO_FINITE_FIELD, NO_RESPONDER, NOT_BUILT, OWN_MEMORY};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
     // ngx_http_ssl_module
     row("ssl_dhparam", HS, &[Text("file")], NO_FINITE_FIELD),
     row("ssl_ech_file", HS, &[Text("file")], NO_ECH),
-    row("ssl_ocsp", HS, &[Choice(&["on", "off", "leaf"])], NO_OCSP),
-    row("ssl_ocsp_cache", HS, &[Text("cache")], NO_OCSP),
-    row("ssl_ocsp_responder", HS, &[Text("url")], NO_OCSP),
     row("ssl_stapling_responder", HS, &[Text("url")], NO_RESPONDER),
     row("ssl_stapling_verify", HS, &[Flag], NO_RESPONDER),
     // ngx_http_v2_module

@@ -56,10 +56,6 @@ pub(super) const NO_OPENSSL: Verdict = refused(
     "TLS is not done by OpenSSL here, so its commands mean nothing",
     "use the directive for the setting, such as ssl_protocols or ssl_ciphers",
 );
-pub(super) const NO_OCSP: Verdict = refused(
-    "authorities are not asked about revocation here",
-    "name lists of what they have revoked: ssl_crl",
-);
 pub(super) const NO_ECH: Verdict =
     refused("the library that does TLS has no encrypted client hello for servers", "remove it");
 pub(super) const NO_PERL: Verdict =

@@ -67,6 +67,7 @@ pub static MODULES: &[&Module] = &[
     &proxy_protocol::MODULE,
     &ssl::MODULE,
     &ssl::VERIFY,
+    &ssl::OCSP,
     &ambiguous_path::MODULE,
     &identity::MODULE,
     &realip::MODULE,

@@ -1,9 +1,9 @@
 //! Certificates for tests.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RevokedCertParams, SerialNumber,
-    SignatureAlgorithm, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_RSA_SHA256, RevokedCertParams, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -77,6 +77,35 @@ impl Authority {
         })
     }
 
+    /// An authority that stands below this one, with a certificate of this number that names this responder.
+    pub fn below(&self, name: &str, number: u64, responder: &str) -> Authority {
+        let key = KeyPair::generate().unwrap();
+        let mut params = params(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.serial_number = Some(SerialNumber::from(number));
+        params.custom_extensions = vec![names_responder(responder)];
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Authority { issuer: Issuer::new(params, key), certificate }
+    }
+
+    /// One that names who answers about it (OCSP).
+    pub fn issue_with_responder(&self, name: &str, number: u64, responder: &str) -> Pair {
+        self.issue_as(name, number, |params| params.custom_extensions = vec![names_responder(responder)])
+    }
+
+    /// One for who answers in its name about what it has revoked.
+    pub fn issue_to_responder(&self, name: &str) -> Pair {
+        self.issue_as(name, 99, |params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning]
+        })
+    }
+
+    /// Its own certificate and key.
+    pub fn pair(&self) -> Pair {
+        Pair { certificate: self.certificate.clone(), key: self.issuer.key().serialize_pem() }
+    }
+
     fn issue_as(&self, name: &str, number: u64, change: impl Fn(&mut CertificateParams)) -> Pair {
         let key = KeyPair::generate().unwrap();
         let mut params = params(name);
@@ -105,4 +134,13 @@ impl Authority {
         };
         params.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
+}
+
+/// `authorityInfoAccess` with the URL of a responder (RFC 5280, 4.2.2.1).
+fn names_responder(url: &str) -> CustomExtension {
+    let length = |bytes: usize| u8::try_from(bytes).ok().filter(|length| *length < 0x80).unwrap();
+    let framed = |tag: u8, content: &[u8]| [&[tag, length(content.len())], content].concat();
+    let method = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01];
+    let described = framed(0x30, &[&method[..], &framed(0x86, url.as_bytes())].concat());
+    CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], framed(0x30, &described))
 }

@@ -6,6 +6,7 @@ mod ciphers;
 pub mod client_auth;
 pub mod connect;
 pub mod files;
+pub mod ocsp;
 pub mod reason;
 pub mod signatures;
 mod stream;

@@ -4,11 +4,11 @@
 //! server's is expected, which are in use wherever `openssl req -x509` made them, and it does not look at the dates of what is
 //! trusted. So the path is found here; signatures are checked by rustls's cryptography, and constraints of names by webpki.
 
-mod certificate;
+pub(super) mod certificate;
 mod crl;
 mod name;
 mod refusal;
-mod signature;
+pub(super) mod signature;
 
 use certificate::{Authority, Certificate};
 use crl::Crl;
@@ -92,6 +92,20 @@ impl Trust {
         path.signatures_and_dates(seconds, &mut verdict);
         path.names(purpose, now, &mut verdict);
         verdict.0.map_or(Ok(()), Err)
+    }
+
+    /// The certificates (DER) of the path that [`Trust::verify`] has found, the peer's own first.
+    pub fn chain(&self, shown: &[CertificateDer<'_>], depth: usize, now: UnixTime) -> Vec<Vec<u8>> {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let pool: Vec<_> = shown.iter().map_while(|der| Certificate::parse(der).ok()).collect();
+        if pool.is_empty() {
+            return Vec::new();
+        }
+        self.path(pool, depth, now)
+            .certificates
+            .iter()
+            .map(|certificate| certificate.der().to_vec())
+            .collect()
     }
 
     /// Goes from the peer's certificate, the first of `pool`, from issuer to issuer. What is trusted comes before what was shown,

@@ -185,9 +185,25 @@ async fn shake_hands(
         }
     })
     .await?;
-    if let (Some(tls), Some(connection)) = (client.tls.get(), client.connection()?.tls()) {
-        let _ = tls.outcome.set(Outcome::of(connection, server.verify.as_ref(), signatures, session));
+    let verify = server.verify.as_ref();
+    let mut chain = Vec::new();
+    let outcome = client.connection()?.tls().map(|connection| {
+        let outcome = Outcome::of(connection, verify, signatures, session);
+        let trusted = outcome.certificate.as_ref().is_some_and(|certificate| certificate.verdict.is_ok());
+        if let Some(verify) = verify.filter(|verify| trusted && verify.ocsp.is_some()) {
+            chain = verify.to_ask_about(connection.peer_certificates().unwrap_or_default());
+        }
+        outcome
+    });
+    let (Some(tls), Some(mut outcome)) = (client.tls.get(), outcome) else { return Ok(()) };
+    if let Some(ocsp) = verify.and_then(|verify| verify.ocsp.as_ref())
+        && let Some(certificate) =
+            outcome.certificate.as_mut().filter(|certificate| certificate.verdict.is_ok())
+    {
+        let log = &config.servers[*chosen].plan.core.error_log;
+        certificate.doubt = Box::pin(ocsp.check(&chain, client, service, log)).await.err();
     }
+    let _ = tls.outcome.set(outcome);
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod accept;
 mod commands;
 mod facts;
 mod named;
+mod ocsp;
 pub mod preview;
 mod sessions;
 mod settings;
@@ -12,5 +13,6 @@ mod verify;
 
 pub use accept::accept;
 pub use facts::{Tls, Wanted};
+pub use ocsp::MODULE as OCSP;
 pub use settings::{MODULE, ServerTls, settle};
 pub use verify::{MODULE as VERIFY, refusal};

@@ -63,7 +63,10 @@ pub(super) const OF_CLIENTS: &[Row] = &[
     Row::fresh("ssl_client_verify", |ex, out| {
         show(ex, out, |tls, out| match &tls.certificate {
             None => text("NONE", out),
-            Some(ClientCertificate { verdict: Ok(()), .. }) => text("SUCCESS", out),
+            Some(ClientCertificate { verdict: Ok(()), doubt: None, .. }) => text("SUCCESS", out),
+            Some(ClientCertificate { verdict: Ok(()), doubt: Some(doubt), .. }) => {
+                text("FAILED:", out) && text(doubt.words(), out)
+            }
             Some(ClientCertificate { verdict: Err(refusal), .. }) => {
                 text("FAILED:", out) && text(refusal.words(), out)
             }

@@ -11,6 +11,7 @@ use net::tls::verify::{Purpose, Refusal, Trust};
 use rustls::DistinguishedName;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
+use super::ocsp::{self, Doubt, Ocsp};
 use super::variables;
 use crate::compile::Compiler;
 use crate::exchange::Exchange;
@@ -90,6 +91,8 @@ pub struct Verify {
     pub mode: Mode,
     /// Asks in the handshake.
     pub asks: Arc<AnyCertificate>,
+    /// Asks authorities about them.
+    pub ocsp: Option<Ocsp>,
     trust: Trust,
     depth: usize,
 }
@@ -100,6 +103,8 @@ pub struct ClientCertificate {
     pub leaf: Box<[u8]>,
     /// Why it is not trusted, if so.
     pub verdict: Result<(), Refusal>,
+    /// What its authorities have against it, where they were asked.
+    pub doubt: Option<Doubt>,
 }
 
 /// Makes it of the settings; none where nobody is asked. A server without a certificate of its own (`shakes_hands`) reads no
@@ -116,7 +121,7 @@ pub fn settle(
     }
     if !shakes_hands {
         let asks = Arc::new(AnyCertificate { authorities: Vec::new() });
-        return Ok(Some(Verify { mode, asks, trust: Trust::default(), depth: 0 }));
+        return Ok(Some(Verify { mode, asks, ocsp: None, trust: Trust::default(), depth: 0 }));
     }
     if mode != Mode::OptionalNoAuthority && values.authorities.is_none() && values.trusted.is_none() {
         let sentence = "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client";
@@ -126,6 +131,7 @@ pub fn settle(
         };
         return Err(complaint.instead("name a file with the authorities that clients have certificates of"));
     }
+    let ocsp = ocsp::settle(scope, mode)?;
     let told = authorities(cx, values.authorities.as_ref())?;
     let trusted = authorities(cx, values.trusted.as_ref())?;
     let mut hints = Vec::new();
@@ -155,6 +161,7 @@ pub fn settle(
     Ok(Some(Verify {
         mode,
         asks: Arc::new(AnyCertificate { authorities: hints }),
+        ocsp,
         trust,
         depth: values.depth,
     }))
@@ -172,7 +179,12 @@ impl Verify {
     pub fn judge(&self, shown: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
         let leaf = shown.first()?;
         let verdict = self.trust.verify(shown, self.depth, Purpose::Client, UnixTime::now());
-        Some(ClientCertificate { leaf: leaf.to_vec().into(), verdict })
+        Some(ClientCertificate { leaf: leaf.to_vec().into(), verdict, doubt: None })
+    }
+
+    /// The certificates (DER) from the client's own to the trusted one, where authorities are to be asked about them.
+    pub fn to_ask_about(&self, shown: &[CertificateDer<'_>]) -> Vec<Vec<u8>> {
+        self.trust.chain(shown, self.depth, UnixTime::now())
     }
 }
 
@@ -201,6 +213,10 @@ pub fn refusal(ex: &Exchange<'_>) -> Option<u16> {
         {
             let number = refusal.number();
             ex.log(Level::Info, format_args!("client SSL certificate verify error: ({number}:{refusal})"));
+            Some(495)
+        }
+        Some(ClientCertificate { doubt: Some(doubt), .. }) => {
+            ex.log(Level::Info, format_args!("client SSL certificate verify error: {}", doubt.words()));
             Some(495)
         }
         None if verify.mode == Mode::On => {

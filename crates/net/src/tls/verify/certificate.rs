@@ -27,13 +27,13 @@ const KNOWN: [Oid<'static>; 10] = [
 ];
 
 /// A certificate that has been read.
-pub(super) struct Certificate<'a> {
+pub(in crate::tls) struct Certificate<'a> {
     parsed: X509Certificate<'a>,
 }
 
 /// Whether a certificate is one of an authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Authority {
+pub(in crate::tls) enum Authority {
     No,
     Yes,
     /// It does not say so, but is old enough to be one if it is trusted itself.
@@ -69,6 +69,11 @@ impl<'a> Certificate<'a> {
     /// Its subject, encoded.
     pub fn subject(&self) -> &'a [u8] {
         self.parsed.tbs_certificate.subject.as_raw()
+    }
+
+    /// The bits of its key.
+    pub fn key(&self) -> &[u8] {
+        &self.parsed.public_key().subject_public_key.data
     }
 
     /// Its issuer, encoded.
@@ -141,6 +146,14 @@ impl<'a> Certificate<'a> {
     /// Whether its key may sign lists of revoked certificates.
     pub fn may_sign_lists(&self) -> bool {
         self.key_usage().is_none_or(KeyUsage::crl_sign)
+    }
+
+    /// Whether its key may sign answers about what its issuer has revoked.
+    pub fn may_sign_answers(&self) -> bool {
+        matches!(
+            self.extension(&OID_X509_EXT_EXTENDED_KEY_USAGE),
+            Some(ParsedExtension::ExtendedKeyUsage(usage)) if usage.ocsp_signing
+        )
     }
 
     pub fn authority(&self) -> Authority {

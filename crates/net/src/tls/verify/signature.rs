@@ -17,7 +17,7 @@ fn algorithms() -> &'static WebPkiSupportedAlgorithms {
 }
 
 /// Whether the key of `issuer` signed the first `length` bytes in the sequence `signed`, with the algorithm named behind them.
-pub(super) fn is_signed(
+pub(in crate::tls) fn is_signed(
     issuer: &X509Certificate<'_>,
     signed: &[u8],
     length: usize,
