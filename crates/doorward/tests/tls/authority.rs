@@ -97,7 +97,7 @@ impl Authority {
     /// One for who answers in its name about what it has revoked.
     pub fn issue_to_responder(&self, name: &str) -> Pair {
         self.issue_as(name, 99, |params| {
-            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning]
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning];
         })
     }
 

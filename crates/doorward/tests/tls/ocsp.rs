@@ -1,4 +1,4 @@
-//! `ssl_ocsp`: `openssl ocsp` answers about certificates of clients, to Doorward and to nginx.
+//! `ssl_ocsp` and `ssl_stapling`: `openssl ocsp` answers about certificates, to Doorward and to nginx.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::authority::{Authority, Pair, self_signed};
 use super::client::{Client, body};
-use super::support::{BEGINNING, Gateway, free_ports};
+use super::support::{BEGINNING, Gateway, free_ports, wait_for};
 use super::{names, oracle, service};
 
 const TRUSTED: &str = "SUCCESS";
@@ -227,4 +227,76 @@ fn what_was_answered_is_kept_as_long_as_it_counts() {
         assert_eq!(answer(&asks, &good), REFUSED);
         assert_eq!(asked(), 6, "{}", program.display());
     }
+}
+
+/// A server with our own certificate, and the authority's behind it where `chain` says so.
+fn stapling(program: &Path, pair: &Pair, authority: &Authority, chain: bool, directives: &str) -> Gateway {
+    let behind = if chain { &*authority.certificate } else { "" };
+    let certificate = format!("{}{behind}", pair.certificate);
+    let http = format!(
+        "http {{ ssl_certificate the.crt; ssl_certificate_key the.key; ssl_stapling on; {directives}
+            server {{ listen 127.0.0.1:{{port}} ssl; return 200 in; }} }}"
+    );
+    let files = [("the.crt", &*certificate), ("the.key", &pair.key), ("ca.crt", &authority.certificate)];
+    // Each worker of nginx asks for itself.
+    let alone = BEGINNING.replace("worker_processes 2", "worker_processes 1");
+    Gateway::start_program(program, &alone, &http, &files)
+}
+
+fn stapled(gateway: &Gateway) -> Vec<u8> {
+    let client = Client::new();
+    client.get(gateway.port, "one.test", "/").unwrap();
+    client.stapled()
+}
+
+#[test]
+fn clients_are_told_what_the_authority_answers() {
+    let authority = Authority::new("Authority");
+    let responder = Responder::of(&authority);
+    let [down] = free_ports();
+    let elsewhere = format!("http://127.0.0.1:{down}/");
+    let here = |number| authority.issue_with_responder("one.test", number, &responder.url());
+    let there = authority.issue_with_responder("one.test", 5, &elsewhere);
+    let instead = format!("ssl_stapling_responder {};", responder.url());
+    for program in programs() {
+        for (pair, chain, directives) in [
+            (&here(5), true, "ssl_stapling_verify on; ssl_trusted_certificate ca.crt;"),
+            (&here(5), false, "ssl_trusted_certificate ca.crt;"),
+            (&there, true, &*instead),
+        ] {
+            let before = responder.asked.load(Ordering::SeqCst);
+            let gateway = stapling(&program, pair, &authority, chain, directives);
+            wait_for("an answer goes with the certificate", || !stapled(&gateway).is_empty());
+            let answered = std::fs::read(responder.folder.path().join(format!("{before}.resp"))).unwrap();
+            assert!(stapled(&gateway) == answered, "{} {directives}", program.display());
+            assert_eq!(responder.asked.load(Ordering::SeqCst), before + 1, "{}", program.display());
+        }
+        for (pair, said) in [
+            (
+                &here(7),
+                "certificate status \"revoked\" in the OCSP response while requesting certificate status",
+            ),
+            (
+                &here(9),
+                "certificate status \"unknown\" in the OCSP response while requesting certificate status",
+            ),
+            (&there, " while requesting certificate status"),
+        ] {
+            let gateway = stapling(&program, pair, &authority, true, "");
+            assert!(stapled(&gateway).is_empty(), "{}", program.display());
+            gateway.says(said);
+            assert!(stapled(&gateway).is_empty(), "{}", program.display());
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_somebody_else_has_signed_is_told_to_nobody() {
+    let authority = Authority::new("Authority");
+    let responder = Responder::signing_as(&self_signed("other.test"), &authority);
+    let pair = authority.issue_with_responder("one.test", 5, &responder.url());
+    let gateway = stapling(&programs()[0], &pair, &authority, true, "");
+    assert!(stapled(&gateway).is_empty());
+    gateway.says("OCSP_basic_verify() failed (SSL: missing ocspsigning usage), responder: 127.0.0.1");
+    assert!(stapled(&gateway).is_empty());
 }

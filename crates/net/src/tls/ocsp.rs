@@ -128,6 +128,15 @@ impl Question {
         Ok(Question { issuer: issuer.to_vec(), id, responder: responder(&about) })
     }
 
+    /// Asks about a certificate that one of these has issued; none where none of them has.
+    pub fn among<'d>(certificate: &[u8], issuers: impl IntoIterator<Item = &'d [u8]>) -> Option<Question> {
+        let about = Certificate::parse(certificate).ok()?;
+        let has_issued = |der: &&[u8]| {
+            Certificate::parse(der).is_ok_and(|by| about.may_be_issued_by(&by) && about.is_signed_by(&by))
+        };
+        Question::new(certificate, issuers.into_iter().find(has_issued)?).ok()
+    }
+
     /// The question as it is sent (DER). As in nginx it has no nonce, so that responders can answer from what they have signed
     /// before; how old an answer is, it says itself.
     pub fn request(&self) -> Result<Vec<u8>, Malformed> {

@@ -154,6 +154,9 @@ async fn shake_hands(
         return Err(Failure::Rejected);
     };
     let _ = client.tls.set(tls.into());
+    for staple in &server.staples {
+        staple.renew(service, &config.servers[*chosen].plan.core.error_log);
+    }
     let settings = match &server.named {
         None => settings.clone(),
         Some(named) => match named.settings(settings, &config.servers[*chosen], client, worker, service) {

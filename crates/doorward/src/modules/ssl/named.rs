@@ -42,7 +42,7 @@ impl Named {
         };
         let certified = self.pairs.iter().map(load).collect::<Result<Vec<_>, _>>()?;
         let mut settings = settings.clone();
-        settings.cert_resolver = Arc::new(Certificates::new(certified));
+        settings.cert_resolver = Arc::new(Certificates::new(certified.into_iter().map(|pair| (pair, None))));
         Ok(Arc::new(settings))
     }
 }

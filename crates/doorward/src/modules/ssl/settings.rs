@@ -14,11 +14,13 @@ use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::commands::Commands;
 use super::named::Named;
+use super::ocsp::Staple;
 use super::sessions::{self, Sessions};
 use super::variables;
 use super::verify::{self, Verify};
 use crate::compile::Compiler;
 use crate::module::{Module, Scope};
+use crate::modules::resolver::ResolverSettings;
 use crate::tls::on_demand::{Cache, Source};
 use crate::tls::{files, words};
 use crate::variables::Template;
@@ -54,12 +56,18 @@ pub static MODULE: Module = Module {
             once(&mut c.certificate_compression, n.flag(0)?, n)
         };
         /// Tells clients with the certificate that it was not revoked: what its authority has signed about that (OCSP), from
-        /// `ssl_stapling_file`. Authorities are not asked: without a file nothing is told.
+        /// `ssl_stapling_file`; without a file the authority is asked, again before an answer ends, and clients that come meanwhile
+        /// are told nothing. Its certificate must stand behind ours, or in `ssl_trusted_certificate`. A name in the certificate's URL
+        /// is looked up by the `resolver`, or once where there is none.
         "ssl_stapling" in [HTTP SERVER] (Flag) = "off" => |c, _, n| once(&mut c.stapling, (n.flag(0)?, Some(n.span)), n);
         /// The answer of the authority (DER), as `openssl ocsp -respout` writes it. It is read with the configuration: whoever
         /// renews it reloads.
         "ssl_stapling_file" in [HTTP SERVER] (Text("file")) = "" => |c, _, n| {
             once(&mut c.stapling_file, Some(n.word(0)?.clone()), n)
+        };
+        /// Who is asked, in place of the responder that the certificate names: a URL of `http://`.
+        "ssl_stapling_responder" in [HTTP SERVER] (Text("url")) = "" => |c, _, n| {
+            once(&mut c.stapling_responder, Some(n.word(0)?.clone()), n)
         };
         /// A setting of OpenSSL's own configuration, as far as there is something like it: `Ciphersuites` chooses those of
         /// TLS 1.3, `Options` knows `SessionTicket` and `ServerPreference`, `Certificate` and `PrivateKey` name a pair more.
@@ -148,6 +156,8 @@ settings! {
         stapling: (bool, Option<Span>) = (false, None);
         /// What they are told.
         stapling_file: Option<Word> = None;
+        /// Who is asked for it.
+        stapling_responder: Option<Word> = None;
         /// What keeps certificates that variables name.
         certificate_cache: Option<Arc<Cache>> = None;
         /// Passwords of keys.
@@ -198,12 +208,14 @@ pub struct ServerTls {
     pub verify: Option<Verify>,
     /// Its certificates, where variables name them.
     pub named: Option<Box<Named>>,
+    /// What is asked about its certificates.
+    pub staples: Vec<Arc<Staple>>,
 }
 
 impl ServerTls {
     /// One that refuses all.
     pub fn refusing() -> ServerTls {
-        ServerTls { config: None, rejects: true, verify: None, named: None }
+        ServerTls { config: None, rejects: true, verify: None, named: None, staples: Vec::new() }
     }
 
     /// Whether requests are taken before the handshake has ended.
@@ -230,7 +242,8 @@ pub fn settle(
     let verify = verify::settle(scope, cx, !values.certificates.is_empty())?;
     if values.certificates.is_empty() {
         let something = rejects || verify.is_some();
-        return Ok(something.then(|| Box::new(ServerTls { config: None, rejects, verify, named: None })));
+        let tls = ServerTls { config: None, rejects, verify, named: None, staples: Vec::new() };
+        return Ok(something.then(|| Box::new(tls)));
     }
     let mut pairs = Vec::new();
     for (at, certificate) in values.certificates.iter().enumerate() {
@@ -244,24 +257,36 @@ pub fn settle(
     let named = named(&values, &pairs, cx)?;
     let mut certified = Vec::new();
     if named.is_none() {
-        let staple = staple(&values, cx)?;
+        let stapled = stapled(&values, cx)?;
         for (certificate, key) in pairs {
             let mut pair = files::certified(cx, certificate, key, &values.passwords)?;
-            if staple.is_some() {
-                Arc::make_mut(&mut pair).ocsp.clone_from(&staple);
+            let mut staple = None;
+            match &stapled {
+                Stapled::Nothing => {}
+                Stapled::File(answer) => Arc::make_mut(&mut pair).ocsp = Some(answer.clone()),
+                Stapled::Asked => staple = asked(&values, certificate, &pair, scope, cx)?,
             }
-            certified.push(pair);
+            certified.push((pair, staple));
         }
     }
+    let staples = certified.iter().filter_map(|(_, staple)| staple.clone()).collect();
     let tls13 = commands.tls13_suites.unwrap_or_else(|| openssl::TLS13_SUITES.to_vec());
     let config = handshake(&values, &tls13, certified, http2, verify.as_ref(), cx)?;
-    Ok(Some(Box::new(ServerTls { config: Some(Arc::new(config)), rejects, verify, named })))
+    Ok(Some(Box::new(ServerTls { config: Some(Arc::new(config)), rejects, verify, named, staples })))
 }
 
 /// What is told of revocation with the certificates.
-fn staple(values: &SslValues, cx: &mut Compiler) -> Result<Option<Vec<u8>>, Diagnostic> {
+enum Stapled {
+    Nothing,
+    /// What stands in a file.
+    File(Vec<u8>),
+    /// What authorities answer.
+    Asked,
+}
+
+fn stapled(values: &SslValues, cx: &mut Compiler) -> Result<Stapled, Diagnostic> {
     const WHAT: &str = "OCSP response";
-    let (true, place) = values.stapling else { return Ok(None) };
+    let (true, place) = values.stapling else { return Ok(Stapled::Nothing) };
     let complain = |sentence: &str| match place {
         Some(place) => Diagnostic::at(place, sentence),
         None => Diagnostic::nowhere(sentence),
@@ -270,15 +295,36 @@ fn staple(values: &SslValues, cx: &mut Compiler) -> Result<Option<Vec<u8>>, Diag
         let sentence = "\"ssl_stapling\" is incompatible with \"ssl_certificate_compression\"";
         return Err(complain(sentence).instead("leave out one of them"));
     }
-    let Some(file) = &values.stapling_file else {
-        let sentence = "\"ssl_stapling\" ignored, no \"ssl_stapling_file\": authorities are not asked here";
-        let remedy = "write the answer of the authority to a file (openssl ocsp -respout), or leave it out";
-        cx.warn_once(complain(sentence).warning().instead(remedy));
-        return Ok(None);
-    };
+    let Some(file) = &values.stapling_file else { return Ok(Stapled::Asked) };
     let bytes = files::read(cx, file, WHAT)?;
     net::tls::files::ocsp_response(&bytes).map_err(|error| files::wrong(cx, file, WHAT, &error))?;
-    Ok(Some(bytes))
+    Ok(Stapled::File(bytes))
+}
+
+/// What asks about a certificate; none, with a warning, where nobody can be asked.
+fn asked(
+    values: &SslValues,
+    certificate: &Word,
+    pair: &CertifiedKey,
+    scope: &mut Scope,
+    cx: &mut Compiler,
+) -> Result<Option<Arc<Staple>>, Diagnostic> {
+    let Some((leaf, above)) = pair.cert.split_first() else { return Ok(None) };
+    let trusted = verify::trusted(scope, cx)?;
+    let resolver = scope.get_mut::<ResolverSettings>().settle();
+    let issuers = above.iter().chain(&trusted).map(|der| &**der);
+    let responder = values.stapling_responder.as_ref().map(|word| word.lossy());
+    let name = certificate.lossy().into_owned();
+    match Staple::new(leaf, issuers, responder.as_deref(), resolver, name) {
+        Ok(staple) => Ok(Some(Arc::new(staple))),
+        Err(why) => {
+            let place = values.stapling.1.unwrap_or(certificate.span);
+            let sentence = format!("\"ssl_stapling\" ignored, {why}");
+            let remedy = "put the authority's certificate behind it in its file; ssl_stapling_file and ssl_stapling_responder help out";
+            cx.warn_once(Diagnostic::at(place, sentence).warning().instead(remedy));
+            Ok(None)
+        }
+    }
 }
 
 /// The certificates of a server where a variable is in the name of one.
@@ -307,7 +353,7 @@ fn named(
 fn handshake(
     values: &SslValues,
     tls13: &[SupportedCipherSuite],
-    certified: Vec<Arc<CertifiedKey>>,
+    certified: Vec<Pair>,
     http2: bool,
     verify: Option<&Verify>,
     cx: &mut Compiler,
@@ -391,9 +437,9 @@ fn one_time_tickets(values: &SslValues, cx: &mut Compiler) -> Option<Sessions> {
 }
 
 /// What must be the same where a session is taken up again.
-fn context(values: &SslValues, certified: &[Arc<CertifiedKey>], verify: Option<&Verify>) -> [u8; 32] {
+fn context(values: &SslValues, certified: &[Pair], verify: Option<&Verify>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    for leaf in certified.iter().filter_map(|certified| certified.cert.first()) {
+    for leaf in certified.iter().filter_map(|(certified, _)| certified.cert.first()) {
         hasher.update(leaf);
     }
     if certified.is_empty() {
@@ -413,15 +459,18 @@ fn context(values: &SslValues, certified: &[Arc<CertifiedKey>], verify: Option<&
 /// The certificates of a server. A client gets the first kind of signature on its list that there is a key for; of several keys
 /// of a kind the last counts, as with OpenSSL.
 #[derive(Debug)]
-pub struct Certificates(Vec<Arc<CertifiedKey>>);
+pub struct Certificates(Vec<Pair>);
+
+/// A certificate with its key, and what is asked about it.
+type Pair = (Arc<CertifiedKey>, Option<Arc<Staple>>);
 
 impl Certificates {
     /// These, whose keys note what they sign with.
-    pub fn new(certified: impl IntoIterator<Item = Arc<CertifiedKey>>) -> Certificates {
-        let noting = |certified: Arc<CertifiedKey>| {
+    pub fn new(certified: impl IntoIterator<Item = Pair>) -> Certificates {
+        let noting = |(certified, staple): Pair| {
             let mut certified = Arc::unwrap_or_clone(certified);
             certified.key = Arc::new(NotingKey(certified.key));
-            Arc::new(certified)
+            (Arc::new(certified), staple)
         };
         Certificates(certified.into_iter().map(noting).collect())
     }
@@ -429,11 +478,17 @@ impl Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        if let [only] = &*self.0 {
-            return Some(only.clone());
+        let signs = |scheme| {
+            self.0.iter().rev().find(|(certified, _)| certified.key.choose_scheme(&[scheme]).is_some())
+        };
+        let (certified, staple) = match &*self.0 {
+            [only] => only,
+            _ => hello.signature_schemes().iter().find_map(|scheme| signs(*scheme))?,
+        };
+        let mut certified = certified.clone();
+        if let Some(answer) = staple.as_ref().and_then(|staple| staple.answer()) {
+            Arc::make_mut(&mut certified).ocsp = Some(answer.to_vec());
         }
-        let signs =
-            |scheme| self.0.iter().rev().find(|certified| certified.key.choose_scheme(&[scheme]).is_some());
-        hello.signature_schemes().iter().find_map(|scheme| signs(*scheme)).cloned()
+        Some(certified)
     }
 }

@@ -167,6 +167,14 @@ pub fn settle(
     }))
 }
 
+/// Certificates of authorities that a server names, for clients or beside them.
+pub fn trusted(scope: &mut Scope, cx: &mut Compiler) -> Result<Vec<CertificateDer<'static>>, Diagnostic> {
+    let values = scope.get_mut::<VerifySettings>().settle();
+    let mut found = authorities(cx, values.trusted.as_ref())?;
+    found.extend(authorities(cx, values.authorities.as_ref())?);
+    Ok(found)
+}
+
 fn authorities(cx: &mut Compiler, word: Option<&Word>) -> Result<Vec<CertificateDer<'static>>, Diagnostic> {
     const WHAT: &str = "certificate";
     let Some(word) = word else { return Ok(Vec::new()) };

@@ -1,12 +1,13 @@
-//! `ssl_ocsp`: the authorities of clients' certificates are asked whether these were revoked.
+//! OCSP: authorities are asked whether they have revoked certificates of clients (`ssl_ocsp`), and our own (`ssl_stapling`).
 
 mod responder;
+mod stapling;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use conf::Arg::{Choice, Text};
 use conf::{Diagnostic, Node, Span, Word, once};
-use net::tls::ocsp::{Question, Status};
+use net::tls::ocsp::{Answer, Question, Status};
 use rustls::pki_types::UnixTime;
 
 use super::verify::Mode;
@@ -19,6 +20,7 @@ use crate::worker::Service;
 use crate::zone::Table;
 use crate::{directives, settings};
 use responder::Responder;
+pub use stapling::Staple;
 
 /// The least size of a zone: eight pages, as in nginx.
 const LEAST: u64 = 8 * 4096;
@@ -225,14 +227,27 @@ impl Ocsp {
                 &named
             }
         };
-        let asked = responder.ask(&question.request().map_err(unreadable)?, service, &self.resolver).await;
-        let read = asked
-            .and_then(|answer| question.read(&answer, UnixTime::now()).map_err(|error| error.to_string()));
-        let answer = read.map_err(|why| format!("{why}, responder: {}", responder.host()))?;
+        let (_, answer) = ask(&question, responder, service, &self.resolver).await?;
         if let Some(answers) = &self.answers {
             let (now, _) = net::clock::wall();
             answers.put(&key, answer.next_update.unwrap_or(now + UNTOLD), answer.status);
         }
         Ok(answer.status)
     }
+}
+
+/// Asks a responder: what it has answered, as it came and as it was understood, or why that is no answer.
+async fn ask(
+    question: &Question,
+    responder: &Responder,
+    service: &Service,
+    resolver: &Resolver,
+) -> Result<(Vec<u8>, Answer), String> {
+    let host = responder.host();
+    let request = question.request().map_err(|_| "OCSP_cert_to_id() failed".to_owned())?;
+    let asked = responder.ask(&request, service, resolver).await;
+    let bytes = asked.map_err(|why| format!("{why}, responder: {host}"))?;
+    let read = question.read(&bytes, UnixTime::now());
+    let answer = read.map_err(|error| format!("{error}, responder: {host}"))?;
+    Ok((bytes, answer))
 }
