@@ -57,7 +57,7 @@ pub fn shake_hands(config: &Config, client: &Client, target: &Target, page: &mut
         let name = String::from_utf8_lossy(&shakes.name);
         page.step("", &format!("    has no certificate: \"{name}\" shakes hands"), shakes.plan.span);
     }
-    page.in_force("", shakes.plan.span, &["ssl_certificate", "ssl_verify_client"]);
+    page.in_force("", shakes.plan.span, &["ssl_certificate", "ssl_verify_client", "ssl_ocsp"]);
     if let Some(shown) = shaken.tls.outcome.get().and_then(|outcome| outcome.certificate.as_ref()) {
         let verdict = match shown.verdict {
             Ok(()) => "is trusted".to_owned(),
