@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use auth::store::{ApiKey, CHANGES, Change, Changes, Store, StoreError, Time, User, What};
 
@@ -317,8 +318,15 @@ fn lists_are_turned_page_by_page(open: Open<'_>) {
     }
 }
 
+/// Asks again where a machine with others to serve needs longer for ten thousand changes than a gateway waits.
 fn changes(store: &Arc<dyn Store>, since: Option<u64>) -> Changes {
-    wait(store.changes_since(since)).unwrap()
+    let start = Instant::now();
+    loop {
+        match wait(store.changes_since(since)) {
+            Err(StoreError::Unavailable(_)) if start.elapsed() < Duration::from_secs(60) => {}
+            told => return told.unwrap(),
+        }
+    }
 }
 
 fn changes_are_told_once_and_in_order(open: Open<'_>) {
@@ -370,7 +378,8 @@ fn old_changes_are_everything(open: Open<'_>) {
             let mut answers = Vec::new();
             for number in 0..times {
                 answers.push(store.set_disabled(&ada.id, number % 2 == 0));
-                if answers.len() == 500 || number + 1 == times {
+                // As many as are answered in time on a machine with others to serve.
+                if answers.len() == 100 || number + 1 == times {
                     for answer in answers.drain(..) {
                         assert!(answer.await.unwrap());
                     }
