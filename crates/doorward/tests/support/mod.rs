@@ -48,9 +48,16 @@ impl Gateway {
 
     /// The same with another beginning of the configuration, and with files in its folder: name and content.
     pub fn start_as(beginning: &str, http: &str, files: &[(&str, &str)]) -> Gateway {
+        // Another server can be asked the same.
+        let program = env::var_os("DOORWARD_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_doorward").into());
+        Gateway::start_program(program.as_ref(), beginning, http, files)
+    }
+
+    /// The same with another program.
+    pub fn start_program(program: &Path, beginning: &str, http: &str, files: &[(&str, &str)]) -> Gateway {
         let mut attempts = 0;
         loop {
-            let mut gateway = Gateway::spawn(beginning, http, files);
+            let mut gateway = Gateway::spawn(program, beginning, http, files);
             if gateway.listens() {
                 return gateway;
             }
@@ -59,14 +66,7 @@ impl Gateway {
         }
     }
 
-    fn spawn(beginning: &str, http: &str, files: &[(&str, &str)]) -> Gateway {
-        // Another server can be asked the same.
-        let program = env::var_os("DOORWARD_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_doorward").into());
-        Gateway::start_program(program.as_ref(), beginning, http, files)
-    }
-
-    /// The same with another program.
-    pub fn start_program(program: &Path, beginning: &str, http: &str, files: &[(&str, &str)]) -> Gateway {
+    fn spawn(program: &Path, beginning: &str, http: &str, files: &[(&str, &str)]) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("logs")).unwrap();
         let [port, port2, port3] = free_ports();
