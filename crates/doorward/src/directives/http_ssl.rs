@@ -3,14 +3,13 @@
 use conf::Arg::{Flag, Number, Size, Text};
 
 use super::contexts::{HS, HTTP};
-use super::verdict::{ALWAYS_VERIFIED, NO_ECH, NO_FINITE_FIELD, NOT_BUILT, OWN_MEMORY};
+use super::verdict::{NO_ECH, NO_FINITE_FIELD, NOT_BUILT, OWN_MEMORY};
 use super::{Row, row};
 
 pub(super) static ROWS: &[Row] = &[
     // ngx_http_ssl_module
     row("ssl_dhparam", HS, &[Text("file")], NO_FINITE_FIELD),
     row("ssl_ech_file", HS, &[Text("file")], NO_ECH),
-    row("ssl_stapling_verify", HS, &[Flag], ALWAYS_VERIFIED),
     // ngx_http_v2_module
     row("http2_pool_size", HS, &[Size], OWN_MEMORY),
     row("http2_recv_buffer_size", HTTP, &[Size], OWN_MEMORY),

@@ -37,10 +37,6 @@ pub(super) const ONE_REQUEST: Verdict = NoEffect("a connection to a FastCGI serv
 pub(super) const NO_FINITE_FIELD: Verdict =
     NoEffect("the cipher suites with finite-field Diffie-Hellman are not offered, so no parameters are used");
 
-pub(super) const ALWAYS_VERIFIED: Verdict = NoEffect(
-    "what an authority answers is verified in any case: it is signed by who has issued the certificate, or in its name",
-);
-
 pub(super) const NO_POST_ACTION: Verdict = refused(
     "a request ends with its response here",
     "send a copy of the request with mirror, or read what was answered from the access log",

@@ -46,6 +46,15 @@ pub struct Answer {
     pub next_update: Option<u64>,
 }
 
+/// Who may have signed an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// The issuer, or who it has told to (RFC 6960, 4.2.2.2).
+    Authorized,
+    /// Anybody whose certificate comes with it: for who passes it on to somebody that looks at that.
+    Anybody,
+}
+
 /// Whether a certificate was revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -165,8 +174,8 @@ impl Question {
         self.responder.as_deref()
     }
 
-    /// Reads an answer (DER): it must be signed by the issuer, or by who it has told to, be about this certificate, and be in force.
-    pub fn read(&self, answer: &[u8], now: UnixTime) -> Result<Answer, AnswerError> {
+    /// Reads an answer (DER): it must be signed by `signer`, be about this certificate, and be in force.
+    pub fn read(&self, answer: &[u8], now: UnixTime, signer: Signer) -> Result<Answer, AnswerError> {
         let now = i64::try_from(now.as_secs()).map_err(|_| AnswerError::Malformed)?;
         let response = OcspResponse::from_der(answer).map_err(|_| AnswerError::Malformed)?;
         if response.response_status != OcspResponseStatus::Successful {
@@ -178,7 +187,7 @@ impl Question {
         }
         let whole = bytes.response.as_bytes();
         let basic = BasicOcspResponse::from_der(whole).map_err(|_| AnswerError::Malformed)?;
-        self.check_signer(&basic, whole, now)?;
+        self.check_signer(&basic, whole, now, signer)?;
         let found = basic.tbs_response_data.responses.iter().find(|single| same(&single.cert_id, &self.id));
         let found = found.ok_or(AnswerError::NotFound)?;
         let extensions = [&basic.tbs_response_data.response_extensions, &found.single_extensions];
@@ -188,8 +197,13 @@ impl Question {
         in_force(found, now)
     }
 
-    /// Whether the issuer has signed it, or somebody in its name (RFC 6960, 4.2.2.2).
-    fn check_signer(&self, basic: &BasicOcspResponse, whole: &[u8], now: i64) -> Result<(), AnswerError> {
+    fn check_signer(
+        &self,
+        basic: &BasicOcspResponse,
+        whole: &[u8],
+        now: i64,
+        by: Signer,
+    ) -> Result<(), AnswerError> {
         let malformed = |_| AnswerError::Malformed;
         let issuer = Certificate::parse(&self.issuer).map_err(|Malformed| AnswerError::Malformed)?;
         let mut brought = Vec::new();
@@ -216,6 +230,9 @@ impl Question {
         let brought = brought.iter().filter_map(|der| Certificate::parse(der).ok()).find(is_named);
         let signer = brought.ok_or(AnswerError::NoSigner)?;
         is_signed(&signer)?;
+        if by == Signer::Anybody {
+            return Ok(());
+        }
         let may = signer.may_be_issued_by(&issuer)
             && signer.is_signed_by(&issuer)
             && signer.may_sign_answers()
@@ -359,7 +376,7 @@ mod tests {
 
         fn read(&self, answer: &[u8], at: u64) -> Result<Status, AnswerError> {
             let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at));
-            self.question().read(answer, at).map(|answer| answer.status)
+            self.question().read(answer, at, Signer::Authorized).map(|answer| answer.status)
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use conf::Arg::{Flag, Many, Optional, Size, Text, Time};
 use conf::{Diagnostic, Node, Span, Word, once};
+use net::tls::ocsp::Signer;
 use net::tls::signatures::NotingKey;
 use net::tls::tickets::{TicketKey, TicketKeys, Tickets};
 use net::tls::words as openssl;
@@ -69,6 +70,9 @@ pub static MODULE: Module = Module {
         "ssl_stapling_responder" in [HTTP SERVER] (Text("url")) = "" => |c, _, n| {
             once(&mut c.stapling_responder, Some(n.word(0)?.clone()), n)
         };
+        /// Whether only what the authority itself has signed, or who it has told to, goes to clients. Otherwise they are left to find
+        /// that out.
+        "ssl_stapling_verify" in [HTTP SERVER] (Flag) = "off" => |c, _, n| once(&mut c.stapling_verify, n.flag(0)?, n);
         /// A setting of OpenSSL's own configuration, as far as there is something like it: `Ciphersuites` chooses those of
         /// TLS 1.3, `Options` knows `SessionTicket` and `ServerPreference`, `Certificate` and `PrivateKey` name a pair more.
         "ssl_conf_command" in [HTTP SERVER] (Text("name"), Text("value")) = "" => |c, cx, n| {
@@ -158,6 +162,8 @@ settings! {
         stapling_file: Option<Word> = None;
         /// Who is asked for it.
         stapling_responder: Option<Word> = None;
+        /// Whether it is verified.
+        stapling_verify: bool = false;
         /// What keeps certificates that variables name.
         certificate_cache: Option<Arc<Cache>> = None;
         /// Passwords of keys.
@@ -315,7 +321,8 @@ fn asked(
     let issuers = above.iter().chain(&trusted).map(|der| &**der);
     let responder = values.stapling_responder.as_ref().map(|word| word.lossy());
     let name = certificate.lossy().into_owned();
-    match Staple::new(leaf, issuers, responder.as_deref(), resolver, name) {
+    let signer = if values.stapling_verify { Signer::Authorized } else { Signer::Anybody };
+    match Staple::new(leaf, issuers, responder.as_deref(), signer, resolver, name) {
         Ok(staple) => Ok(Some(Arc::new(staple))),
         Err(why) => {
             let place = values.stapling.1.unwrap_or(certificate.span);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use conf::Arg::{Choice, Text};
 use conf::{Diagnostic, Node, Span, Word, once};
-use net::tls::ocsp::{Answer, Question, Status};
+use net::tls::ocsp::{Answer, Question, Signer, Status};
 use rustls::pki_types::UnixTime;
 
 use super::verify::Mode;
@@ -227,7 +227,7 @@ impl Ocsp {
                 &named
             }
         };
-        let (_, answer) = ask(&question, responder, service, &self.resolver).await?;
+        let (_, answer) = ask(&question, responder, Signer::Authorized, service, &self.resolver).await?;
         if let Some(answers) = &self.answers {
             let (now, _) = net::clock::wall();
             answers.put(&key, answer.next_update.unwrap_or(now + UNTOLD), answer.status);
@@ -240,6 +240,7 @@ impl Ocsp {
 async fn ask(
     question: &Question,
     responder: &Responder,
+    signer: Signer,
     service: &Service,
     resolver: &Resolver,
 ) -> Result<(Vec<u8>, Answer), String> {
@@ -247,7 +248,7 @@ async fn ask(
     let request = question.request().map_err(|_| "OCSP_cert_to_id() failed".to_owned())?;
     let asked = responder.ask(&request, service, resolver).await;
     let bytes = asked.map_err(|why| format!("{why}, responder: {host}"))?;
-    let read = question.read(&bytes, UnixTime::now());
+    let read = question.read(&bytes, UnixTime::now(), signer);
     let answer = read.map_err(|error| format!("{error}, responder: {host}"))?;
     Ok((bytes, answer))
 }

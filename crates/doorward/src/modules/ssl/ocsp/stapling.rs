@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use net::tls::ocsp::{Question, Status};
+use net::tls::ocsp::{Question, Signer, Status};
 
 use super::ask;
 use super::responder::Responder;
@@ -21,6 +21,7 @@ const LONGEST: u64 = 3600;
 pub struct Staple {
     question: Question,
     responder: Responder,
+    signer: Signer,
     resolver: Resolver,
     /// The certificate's file, for the log.
     name: String,
@@ -49,6 +50,7 @@ impl Staple {
         certificate: &[u8],
         issuers: impl IntoIterator<Item = &'d [u8]>,
         responder: Option<&str>,
+        signer: Signer,
         resolver: Resolver,
         name: String,
     ) -> Result<Staple, String> {
@@ -62,7 +64,7 @@ impl Staple {
         if resolver.servers.is_none() && responder.look_up().is_err() {
             return Err(format!("host not found in OCSP responder \"{url}\" in the certificate \"{name}\""));
         }
-        Ok(Staple { question, responder, resolver, name, state: Mutex::default() })
+        Ok(Staple { question, responder, signer, resolver, name, state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -88,7 +90,13 @@ impl Staple {
         let (staple, service, log) = (self.clone(), service.clone(), log.clone());
         tokio::task::spawn_local(async move {
             let asking = Asking(&staple);
-            let asked = std::pin::pin!(ask(&staple.question, &staple.responder, &service, &staple.resolver));
+            let asked = std::pin::pin!(ask(
+                &staple.question,
+                &staple.responder,
+                staple.signer,
+                &service,
+                &staple.resolver
+            ));
             let asked = service.unless_over(asked).await.unwrap_or_else(|| Err("it is too late".to_owned()));
             let (now, _) = net::clock::wall();
             let (next, why) = match asked {
