@@ -179,6 +179,51 @@ fn a_key_that_only_root_reads_serves_a_worker_that_is_not_root_also_after_a_relo
 }
 
 #[test]
+fn a_password_opens_a_key_that_only_root_reads() {
+    let one = self_signed("one.test");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("plain.key"), &one.key).unwrap();
+    let sealed = std::process::Command::new("openssl")
+        .args(["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-in", "plain.key", "-passout", "pass:the second"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let sealed = String::from_utf8(sealed.stdout).unwrap();
+    assert!(sealed.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "{sealed}");
+    let http = r#"http {
+        ssl_certificate the.crt; ssl_certificate_key the.key; ssl_password_file passwords;
+        server { listen 127.0.0.1:{port} ssl; return 200 "in"; }
+    }"#;
+    let files =
+        [("the.crt", &*one.certificate), ("the.key", &sealed), ("passwords", "the first\nthe second\n")];
+    let gateway = Gateway::start_as(&beginning_as_nobody(), http, &files);
+    assert_eq!(body(&Client::new().get(gateway.port, "one.test", "/")), "in");
+    assert!(gateway.is_served_by_nobody());
+}
+
+#[test]
+fn a_group_that_quantum_computers_do_not_break_is_offered() {
+    use aws_lc_rs::kx_group::{SECP256R1, X25519, X25519MLKEM768};
+    let one = self_signed("one.test");
+    let http = r#"http {
+        ssl_certificate one.crt; ssl_certificate_key one.key;
+        server { listen 127.0.0.1:{port} ssl; return 200 "$ssl_curve"; }
+        server { listen 127.0.0.1:{port2} ssl; ssl_ecdh_curve prime256v1; return 200 "$ssl_curve"; }
+    }"#;
+    let gateway = Gateway::start_as(BEGINNING, http, &[("one.crt", &one.certificate), ("one.key", &one.key)]);
+    for (groups, chosen) in [
+        (vec![X25519MLKEM768, X25519, SECP256R1], "X25519MLKEM768"),
+        (vec![SECP256R1, X25519], "X25519"),
+        (vec![SECP256R1], "prime256v1"),
+    ] {
+        let provider = rustls::crypto::CryptoProvider { kx_groups: groups, ..aws_lc_rs::default_provider() };
+        let client = Client::with(&[&rustls::version::TLS13], provider, None);
+        assert_eq!(body(&client.get(gateway.port, "one.test", "/")), chosen);
+        assert_eq!(body(&client.get(gateway.port2, "one.test", "/")), "prime256v1");
+    }
+}
+
+#[test]
 fn variables_name_a_certificate() {
     let (one, two) = (self_signed("one.test"), self_signed("two.test"));
     let http = r#"http {
