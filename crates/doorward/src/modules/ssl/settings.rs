@@ -103,7 +103,7 @@ pub static MODULE: Module = Module {
         "ssl_prefer_server_ciphers" in [HTTP SERVER] (Flag) = "off" => |c, _, n| {
             once(&mut c.prefer_server_ciphers, n.flag(0)?, n)
         };
-        /// The groups for key exchange, best first: names with colons between them. `auto` is
+        /// The groups for key exchange: names with colons between them; a client gets the first of its own that is there. `auto` is
         /// `X25519MLKEM768:X25519:prime256v1:secp384r1`.
         "ssl_ecdh_curve" in [HTTP SERVER] (Text("curve")) = "auto" => |c, cx, n| {
             let groups = words::groups(cx, n)?;
