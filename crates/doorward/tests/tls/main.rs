@@ -12,10 +12,12 @@ mod early;
 #[allow(dead_code, reason = "each test uses its part of it")]
 #[path = "../side_by_side/names.rs"]
 mod names;
+mod negotiation;
 mod ocsp;
 #[allow(dead_code, reason = "each test uses its part of it")]
 #[path = "../side_by_side/oracle.rs"]
 mod oracle;
+mod records;
 #[path = "../support/service.rs"]
 mod service;
 mod sessions;
@@ -199,28 +201,6 @@ fn a_password_opens_a_key_that_only_root_reads() {
     let gateway = Gateway::start_as(&beginning_as_nobody(), http, &files);
     assert_eq!(body(&Client::new().get(gateway.port, "one.test", "/")), "in");
     assert!(gateway.is_served_by_nobody());
-}
-
-#[test]
-fn a_group_that_quantum_computers_do_not_break_is_offered() {
-    use aws_lc_rs::kx_group::{SECP256R1, X25519, X25519MLKEM768};
-    let one = self_signed("one.test");
-    let http = r#"http {
-        ssl_certificate one.crt; ssl_certificate_key one.key;
-        server { listen 127.0.0.1:{port} ssl; return 200 "$ssl_curve"; }
-        server { listen 127.0.0.1:{port2} ssl; ssl_ecdh_curve prime256v1; return 200 "$ssl_curve"; }
-    }"#;
-    let gateway = Gateway::start_as(BEGINNING, http, &[("one.crt", &one.certificate), ("one.key", &one.key)]);
-    for (groups, chosen) in [
-        (vec![X25519MLKEM768, X25519, SECP256R1], "X25519MLKEM768"),
-        // The client's order counts.
-        (vec![SECP256R1, X25519], "prime256v1"),
-    ] {
-        let provider = rustls::crypto::CryptoProvider { kx_groups: groups, ..aws_lc_rs::default_provider() };
-        let client = Client::with(&[&rustls::version::TLS13], provider, None);
-        assert_eq!(body(&client.get(gateway.port, "one.test", "/")), chosen);
-        assert_eq!(body(&client.get(gateway.port2, "one.test", "/")), "prime256v1");
-    }
 }
 
 #[test]
