@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io, thread};
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
 use tempfile::TempDir;
 
 use crate::case::{Case, placeholders};
@@ -26,6 +28,8 @@ pub(crate) struct Ground {
     pub(crate) mocks: BTreeMap<String, Mock>,
     /// What the placeholders stand for.
     pub(crate) values: BTreeMap<String, String>,
+    /// The ports where nothing listens: as long as these are bound, nobody else's service gets one of them.
+    _refusing: Vec<OwnedFd>,
 }
 
 impl Ground {
@@ -60,15 +64,22 @@ impl Ground {
         }
         let configuration = case.configuration();
         // The listeners of free ports are held together, so that no port is given twice.
-        let mut held = Vec::new();
+        let (mut held, mut refusing) = (Vec::new(), Vec::new());
         for name in placeholders(&configuration) {
-            if (name.starts_with("listen") || name.starts_with("down")) && !values.contains_key(&name) {
+            if values.contains_key(&name) {
+                continue;
+            }
+            if name.starts_with("listen") {
                 let listener = TcpListener::bind(("127.0.0.1", 0))?;
                 values.insert(name, listener.local_addr()?.to_string());
                 held.push(listener);
+            } else if name.starts_with("down") {
+                let (socket, address) = refusing_port()?;
+                values.insert(name, address);
+                refusing.push(socket);
             }
         }
-        let mut ground = Self { folder, mocks: BTreeMap::new(), values };
+        let mut ground = Self { folder, mocks: BTreeMap::new(), values, _refusing: refusing };
         // Only now every address is known, and a script may name them all.
         for ((name, script), listener) in services.into_iter().zip(listeners) {
             let script = Script::read(&ground.fill(script))?;
@@ -145,6 +156,14 @@ impl Ground {
         command.stdin(Stdio::null());
         command
     }
+}
+
+/// A socket that is bound and does not listen: who connects to its address is refused.
+fn refusing_port() -> nix::Result<(OwnedFd, String)> {
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0))?;
+    let address: SockaddrIn = getsockname(socket.as_raw_fd())?;
+    Ok((socket, address.to_string()))
 }
 
 fn fill(values: &BTreeMap<String, String>, text: &str) -> String {
