@@ -223,7 +223,7 @@ impl Ocsp {
             Some(responder) => responder,
             None => {
                 let url = question.responder().ok_or("no OCSP responder URL in certificate")?;
-                named = Responder::parse(url).map_err(|why| format!("{why} in certificate"))?;
+                named = Responder::of_client(url).map_err(|why| format!("{why} in certificate"))?;
                 &named
             }
         };

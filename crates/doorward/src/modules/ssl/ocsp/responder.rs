@@ -37,9 +37,21 @@ impl Responder {
             Some((Scheme::Http, rest)) => rest,
             _ => return Err(format!("invalid URL prefix in OCSP responder \"{url}\"")),
         };
+        if !rest.iter().all(u8::is_ascii_graphic) {
+            return Err(format!("invalid URL in OCSP responder \"{}\"", url.escape_default()));
+        }
         let target =
             Target::parse(rest, true).map_err(|error| format!("{error} in OCSP responder \"{url}\""))?;
         Ok(Responder { target, addresses: Vec::new() })
+    }
+
+    /// The same of a client's certificate, which leads to nothing on this machine that only listens for those who are on it.
+    pub fn of_client(url: &str) -> Result<Responder, String> {
+        let responder = Responder::parse(url)?;
+        if responder.target.host.starts_with("unix:") {
+            return Err(format!("invalid host in OCSP responder \"{url}\""));
+        }
+        Ok(responder)
     }
 
     /// Its host, for the log.
@@ -164,4 +176,20 @@ async fn read(stream: &mut Stream, bytes: &mut Vec<u8>) -> Result<usize, String>
         return Err("OCSP responder sent too long a response".to_owned());
     }
     stream.read(bytes, 4096).await.map_err(|error| format!("recv() failed {}", system_error(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_does_not_say_what_else_is_sent_or_to_whom_on_this_machine() {
+        let why = |url: &str| Responder::of_client(url).err();
+        assert_eq!(why("http://ocsp.test:8080/a"), None);
+        let split = "http://ocsp.test/ HTTP/1.0\r\nHost: other\r\n\r\n";
+        assert!(why(split).is_some_and(|why| why.starts_with("invalid URL in OCSP responder")));
+        assert!(why("http://unix:/run/docker.sock:/").is_some_and(|why| why.starts_with("invalid host")));
+        assert!(Responder::parse("http://unix:/run/ocsp.sock:/").is_ok());
+        assert!(why("https://ocsp.test/").is_some_and(|why| why.starts_with("invalid URL prefix")));
+    }
 }
